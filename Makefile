@@ -1,0 +1,54 @@
+# What a person types. "make" alone lists it.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME  ?= 60s
+TESTFLAGS ?=
+LDFLAGS    = -s -w -X github.com/hanzoai/kms/internal/app.Version=$(VERSION)
+TOOL       = go tool -modfile=tools/go.mod
+
+# One binary for each main there is: server -> bin/kms-server; cli -> bin/kms.
+BINARIES = $(patsubst %/main.go,bin/kms-%,$(wildcard $(addsuffix /main.go,server agent injector controller))) \
+           $(patsubst %/main.go,bin/kms,$(wildcard cli/main.go))
+
+.PHONY: help build test check demo demo-keep acceptance fuzz bench vuln generate clean FORCE
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(BINARIES) ## the binaries, static, into bin/
+
+bin/kms-%: FORCE
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./$*
+
+bin/kms: FORCE
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cli
+
+test: ## all tests, with -race, beside a PostgreSQL of their own (TESTFLAGS='-run Name -v')
+	go run ./internal/pgtest/with-postgres -- go test -race $(TESTFLAGS) ./...
+
+check: ## format, vet, staticcheck, modules, generated files, migrations, secrets in the tree
+	scripts/check.sh
+
+demo: ## the main job on this machine, start to end
+	go run ./demo
+
+demo-keep: ## the same, and leave it running
+	go run ./demo -keep
+
+acceptance: ## the unmodified client SDKs and workflow steps against our server
+	scripts/acceptance.sh
+
+fuzz: ## every fuzz test in turn, FUZZTIME (60s) each
+	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+bench: ## the table of measurements
+	go run ./bench
+
+vuln: ## known vulnerabilities in what we use; reads vuln.go.dev
+	$(TOOL) govulncheck ./...
+
+generate: ## make the generated files again
+	go generate ./...
+
+clean: ## remove bin/
+	rm -rf bin
