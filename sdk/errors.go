@@ -1,0 +1,77 @@
+package sdk
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/hanzoai/kms/api"
+)
+
+// statusError is the error of an answer that is no success: an *api.Error
+// inside a text that names the call.
+func statusError(r request, resp *http.Response, body []byte) error {
+	if resp.StatusCode < 400 {
+		return api.Errorf(api.ErrUnavailable, "%s: answered with a redirect (status %d)%s, which is not followed: set SiteURL to the server itself",
+			r.name(), resp.StatusCode, redirectTarget(resp))
+	}
+	e := decodeError(body)
+	e.StatusCode = resp.StatusCode
+	e.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"))
+	if e.Message == "" {
+		e.Message = "answered " + http.StatusText(e.StatusCode)
+	}
+	return fmt.Errorf("%s: %w", r.name(), e)
+}
+
+// decodeError reads what it can of an error body. Something in between may
+// answer in another form; its text stays out, since nobody promises that it
+// repeats nothing of the request. Validation errors of this dialect have a
+// list as their message, which stays out too.
+func decodeError(body []byte) *api.Error {
+	var wire struct {
+		api.Error
+		Message any `json:"message"`
+	}
+	if json.Unmarshal(body, &wire) != nil {
+		return &api.Error{}
+	}
+	e := wire.Error
+	e.Message, _ = wire.Message.(string)
+	return &e
+}
+
+// redirectTarget is scheme and host of where a redirect leads; its path and
+// query may hold anything.
+func redirectTarget(resp *http.Response) string {
+	target, err := resp.Location()
+	if err != nil || target.Host == "" {
+		return ""
+	}
+	return " to " + target.Scheme + "://" + target.Host
+}
+
+// parseRetryAfter reads both forms of the header: seconds, or a date.
+func parseRetryAfter(header string) time.Duration {
+	if seconds, err := strconv.ParseInt(header, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+// networkError is the error of a call that got no whole answer. It leaves out
+// the URL that net/http puts in, and names the call instead.
+func networkError(r request, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return api.Errorf(api.ErrUnavailable, "%s: %w", r.name(), err)
+}
