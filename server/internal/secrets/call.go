@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/hanzoai/kms/api"
@@ -43,12 +44,13 @@ func address(caller Caller) string {
 	return caller.Addr.String()
 }
 
-// clip bounds what a client may make the audit trail store.
+// clip bounds what a client may make the audit trail store. What is no UTF-8,
+// be it by the cut, PostgreSQL would refuse, and with it everybody's batch.
 func clip(text string, max int) string {
 	if len(text) > max {
-		return text[:max]
+		text = text[:max]
 	}
-	return text
+	return strings.ToValidUTF8(text, "?")
 }
 
 // attempts bounds how often a request is resolved anew. The second attempt of
@@ -59,7 +61,7 @@ const attempts = 8
 // row, whatever the outcome, is committed. resolve must have no other effect
 // than on c; it runs again, from a snapshot, if the cache was stale.
 func (s *Service) read(ctx context.Context, caller Caller, ev event, resolve func(ctx context.Context, c *call) error) error {
-	caller = caller.once()
+	caller = s.verify(ctx, caller)
 	c := s.newCall(caller, ev, nil, 0)
 	err := c.resolve(ctx, resolve)
 	if errors.Is(err, errUnchanged) && s.audit.Recent(time.Second) {
@@ -74,7 +76,7 @@ func (s *Service) read(ctx context.Context, caller Caller, ev event, resolve fun
 
 // look is read from a snapshot, without the cache.
 func (s *Service) look(ctx context.Context, caller Caller, ev event, resolve func(ctx context.Context, c *call) error) error {
-	c, err := s.snapshot(ctx, caller.once(), ev, resolve)
+	c, err := s.snapshot(ctx, s.verify(ctx, caller), ev, resolve)
 	if c == nil {
 		return err
 	}
@@ -144,10 +146,12 @@ func outcome(err error) string {
 // reason is the kind of a refusal; its text may hold what a client sent.
 func reason(err error) string { return api.Kind(err) }
 
-// work is a change that was planned: what to lock, and what to do then.
+// work is a change that was planned: what to make ready outside of any
+// transaction, what to lock, and what to do then.
 type work struct {
-	lock  func(ctx context.Context, tx *store.Tx) error
-	apply func(ctx context.Context, tx *store.Tx) error
+	prepare func(ctx context.Context) error               // nil: nothing
+	lock    func(ctx context.Context, tx *store.Tx) error // nil: nothing
+	apply   func(ctx context.Context, tx *store.Tx) error
 }
 
 // change plans a change, carries it out in one transaction, with its audit row
@@ -158,11 +162,14 @@ type work struct {
 // looks at the change feed: if anything that the plan was made from has
 // changed, it is made anew. What the locks protect cannot change any more.
 func (s *Service) change(ctx context.Context, caller Caller, ev event, plan func(ctx context.Context, c *call) (work, error)) error {
-	caller = caller.once()
+	caller = s.verify(ctx, caller)
 	for attempt := range attempts {
 		c, w, err := s.plan(ctx, caller, ev, plan, attempt)
 		if c == nil {
 			return err
+		}
+		if err == nil && w.prepare != nil {
+			err = w.prepare(ctx)
 		}
 		if err == nil {
 			if err = s.carryOut(ctx, c, w); errors.Is(err, audit.ErrStale) {

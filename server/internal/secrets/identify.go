@@ -15,22 +15,67 @@ var (
 	errRevoked = api.Errorf(api.ErrUnauthenticated, "The access token was revoked, or its identity is gone. Please re-authenticate.")
 )
 
+// proof is what a bearer token says by itself, found out once a request: the
+// claims of a signed one, and whether it is good as far as it tells.
+type proof struct {
+	claims auth.Claims
+	opaque bool
+	err    error
+}
+
+// verify checks the caller's token, and takes one use from it if its uses are
+// limited. A request that is resolved anew is not verified, and does not pay,
+// again; and it pays before it holds a snapshot, which has a connection.
+func (s *Service) verify(ctx context.Context, caller Caller) Caller {
+	if caller.proof != nil {
+		return caller
+	}
+	p := &proof{}
+	caller.proof = p
+	switch token := caller.Token.Reveal(); {
+	case token == "":
+		p.err = errNoToken
+	case auth.IsOpaqueToken(token):
+		p.opaque = true
+	default:
+		if p.claims, p.err = s.tokens.Verify(token, s.now()); p.err == nil {
+			p.err = s.spend(ctx, p.claims)
+		}
+	}
+	return caller
+}
+
+// spend counts one use of a token that has a limit: a transaction of its own,
+// so that the limit holds over all replicas.
+func (s *Service) spend(ctx context.Context, claims auth.Claims) error {
+	if claims.NumUsesLimit == 0 {
+		return nil
+	}
+	allowed := false
+	err := s.store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
+		allowed, err = tx.UseToken(ctx, claims.TokenID, claims.NumUsesLimit, claims.MaxExpiresAt.UnixMicro())
+		return err
+	})
+	if err == nil && !allowed {
+		return api.Errorf(api.ErrUnauthenticated, "The access token has reached its limit of uses. Please re-authenticate.")
+	}
+	return err
+}
+
 // identify finds out who asks: the actor behind the bearer token, whatever
-// kind of token it is. It takes one use from a token whose uses are limited.
+// kind of token it is.
 func (c *call) identify(ctx context.Context) error {
 	switch {
-	case c.caller.Token.Len() == 0:
-		return errNoToken
-	case auth.IsOpaqueToken(c.caller.Token.Reveal()):
+	case c.caller.proof.err != nil:
+		return c.caller.proof.err
+	case c.caller.proof.opaque:
 		return c.identifyOpaque(ctx)
 	}
+	c.claims = c.caller.proof.claims
 	return c.identifySigned(ctx)
 }
 
 func (c *call) identifySigned(ctx context.Context) (err error) {
-	if c.claims, err = c.s.tokens.Verify(c.caller.Token.Reveal(), c.now); err != nil {
-		return err
-	}
 	if revoked, err := c.revoked(ctx, c.claims.TokenID); err != nil || revoked {
 		return orElse(err, errRevoked)
 	}
@@ -40,10 +85,7 @@ func (c *call) identifySigned(ctx context.Context) (err error) {
 			return orElse(gone(err), errRevoked)
 		}
 	}
-	if err := c.identifyAs(ctx); err != nil {
-		return err
-	}
-	return c.spend(ctx)
+	return c.identifyAs(ctx)
 }
 
 // identifyAs loads the actor that the claims name, and checks from where.
@@ -135,25 +177,6 @@ func (c *call) revoked(ctx context.Context, tokenID string) (bool, error) {
 	}
 	c.notes = append(c.notes, note{e, c.s.cache.now()})
 	return c.s.cache.isRevoked(tokenID), nil
-}
-
-// spend counts one use of a token that has a limit. It is a transaction of its
-// own, so that the limit holds over all replicas; a request that is resolved
-// anew does not pay twice.
-func (c *call) spend(ctx context.Context) error {
-	if c.claims.NumUsesLimit == 0 || *c.caller.paid {
-		return nil
-	}
-	allowed := false
-	err := c.s.store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) (err error) {
-		allowed, err = tx.UseToken(ctx, c.claims.TokenID, c.claims.NumUsesLimit, c.claims.MaxExpiresAt.UnixMicro())
-		return err
-	})
-	if err == nil && !allowed {
-		return api.Errorf(api.ErrUnauthenticated, "The access token has reached its limit of uses. Please re-authenticate.")
-	}
-	*c.caller.paid = err == nil
-	return err
 }
 
 // gone turns not found into nil, so that another error can take its place.

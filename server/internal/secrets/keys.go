@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hanzoai/kms/api"
@@ -28,7 +29,8 @@ type keys struct {
 
 // projectKeys are the data keys of one project.
 type projectKeys struct {
-	ring *seal.Keyring
+	ring  *seal.Keyring
+	stale atomic.Bool // there may be a newer version
 
 	mu     sync.Mutex // held while a block of encryptions is reserved
 	newest store.Key
@@ -186,11 +188,12 @@ func (k *keys) project(ctx context.Context, projectID string) (*projectKeys, err
 	k.mu.Lock()
 	known := k.projects[projectID]
 	k.mu.Unlock()
-	if known != nil {
+	if known != nil && !known.stale.CompareAndSwap(true, false) {
 		return known, nil
 	}
 	rows, opened, err := k.load(ctx, seal.PurposeProject, projectID)
 	if err != nil {
+		k.renew(projectID)
 		return nil, err
 	}
 	ring, err := seal.NewKeyring(opened...)
@@ -200,16 +203,19 @@ func (k *keys) project(ctx context.Context, projectID string) (*projectKeys, err
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if known := k.projects[projectID]; known != nil && known.newest.Version >= rows[0].Version {
-		return known, nil // another request was first; its budget is kept
+		return known, nil // nothing new; its budget is kept
 	}
 	k.projects[projectID] = &projectKeys{ring: ring, newest: rows[0]}
 	return k.projects[projectID], nil
 }
 
-func (k *keys) forget(projectID string) {
+// renew makes the next request of a project look for new versions of its key.
+func (k *keys) renew(projectID string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.projects, projectID)
+	if known := k.projects[projectID]; known != nil {
+		known.stale.Store(true)
+	}
 }
 
 const (
@@ -263,7 +269,7 @@ func (k *keys) reserve(ctx context.Context, projectID string, p *projectKeys, n 
 	if err := k.make(ctx, seal.PurposeProject, projectID, p.newest.Version+1); err != nil {
 		return false, err
 	}
-	k.forget(projectID)
+	k.renew(projectID)
 	return true, nil
 }
 

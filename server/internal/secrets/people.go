@@ -386,7 +386,7 @@ func (s *Service) LoginUser(ctx context.Context, caller Caller, email string, pa
 	if locked, wait := s.throttle.Locked(key, c.now); locked {
 		return api.Login{}, api.RetryLater(api.ErrRateLimited, wait, "Too many wrong logins from your address: try again later")
 	}
-	right, err := s.verify(ctx, u, password)
+	right, err := s.verifyPassword(ctx, u, password)
 	if err != nil {
 		return api.Login{}, err
 	}
@@ -428,7 +428,7 @@ func (s *Service) findUser(ctx context.Context, c *call, email string) (*store.U
 	return &u, key, err
 }
 
-func (s *Service) verify(ctx context.Context, u *store.User, password api.Value) (bool, error) {
+func (s *Service) verifyPassword(ctx context.Context, u *store.User, password api.Value) (bool, error) {
 	if u == nil || u.PasswordHash == "" {
 		return false, s.passwords.VerifyUnknown(ctx, password)
 	}

@@ -176,7 +176,7 @@ func (s *Service) apply(changes []store.Change) {
 	s.cache.apply(changes)
 	for _, c := range changes {
 		if c.Kind == store.KindKey {
-			s.keys.forget(c.EntityID)
+			s.keys.renew(c.EntityID)
 		}
 	}
 }
@@ -201,16 +201,7 @@ type Caller struct {
 	UserAgent string
 	RequestID string
 
-	paid *bool // whether a use of its token was taken
-}
-
-// once marks a caller as that of one request: however often it is resolved, it
-// takes one use of its token.
-func (c Caller) once() Caller {
-	if c.paid == nil {
-		c.paid = new(bool)
-	}
-	return c
+	proof *proof // what the token alone says; set by verify
 }
 
 // CacheSize is the number of entities in the cache and their bytes.

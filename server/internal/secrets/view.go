@@ -270,7 +270,7 @@ func (s *Service) broken(ctx context.Context, v *view, i *item, err error) error
 		return err
 	}
 	s.log.Error("integrity check failed", "err", err.Error(), "project", v.ID, "environment", i.env.ID, "secret", i.row.Secret.ID)
-	s.keys.forget(v.ID) // in case it was a key version that this replica has not loaded yet
+	s.keys.renew(v.ID) // in case it was a key version that this replica has not loaded yet
 	return api.Errorf(api.ErrInternal, "The stored secret '%s' in %s of %s failed its integrity check: it was changed outside the server; restore it from a backup or set it anew",
 		i.row.Secret.Key, i.folder.path, i.env.Slug)
 }

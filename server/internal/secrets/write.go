@@ -3,7 +3,6 @@ package secrets
 import (
 	"context"
 	"errors"
-	"fmt"
 	"unicode/utf8"
 
 	"github.com/hanzoai/kms/api"
@@ -105,14 +104,19 @@ func (s *Service) write(ctx context.Context, caller Caller, ev event, at Place, 
 		if err != nil {
 			return work{}, err
 		}
+		var ring *seal.Keyring
 		return work{
+			prepare: func(ctx context.Context) (err error) {
+				ring, err = s.keys.sealer(ctx, found.ID, sealsOf(writes))
+				return err
+			},
 			lock: func(ctx context.Context, tx *store.Tx) error { return tx.LockEnvironments(ctx, found.env.ID) },
 			apply: func(ctx context.Context, tx *store.Tx) error {
-				done = &writer{c: c, tx: tx, at: found, now: c.now.UnixMicro(),
+				done = &writer{c: c, tx: tx, at: found, ring: ring, now: c.now.UnixMicro(),
 					view: view{reach: found.reach, asked: found.asked, options: viewOptions{values: true}}}
 				return done.all(ctx, writes, do)
 			},
-		}, s.reserve(ctx, found.ID, len(writes))
+		}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -121,12 +125,9 @@ func (s *Service) write(ctx context.Context, caller Caller, ev event, at Place, 
 	return s.open(ctx, &done.view)
 }
 
-// reserve makes room for the encryptions of so many writes: value, comment and
+// sealsOf is how many encryptions writes take at most: value, comment and
 // metadata of each.
-func (s *Service) reserve(ctx context.Context, projectID string, writes int) error {
-	_, err := s.keys.sealer(ctx, projectID, 3*int64(writes))
-	return err
-}
+func sealsOf(writes []Write) int64 { return 3 * int64(len(writes)) }
 
 // actionOf is the policy action of a write.
 func actionOf(action string) policy.Action {
@@ -232,13 +233,12 @@ func (w *Write) checkMetadata() error {
 }
 
 func (w *writer) all(ctx context.Context, writes []Write, do func(*writer, context.Context, Write) error) error {
-	keys, err := w.c.s.keys.project(ctx, w.at.ID)
-	if err != nil {
-		return err
-	}
-	w.ring = keys.ring
 	for _, write := range writes {
-		if err := do(w, ctx, write); err != nil {
+		err := do(w, ctx, write)
+		if errors.Is(err, seal.ErrBudget) {
+			return audit.ErrStale // others took the room meanwhile
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -291,14 +291,14 @@ func (w *writer) update(ctx context.Context, write Write, missing Missing) error
 	if write.IfVersion != 0 && write.IfVersion != row.Secret.Version {
 		return api.Errorf(api.ErrConflict, "Secret '%s' is at version %d, not %d: read it again", write.Key, row.Secret.Version, write.IfVersion)
 	}
+	old, err := w.plaintext(ctx, row, write)
+	if err != nil {
+		return err
+	}
 	if write.NewKey != nil && *write.NewKey != write.Key {
 		if err := w.rename(ctx, &row, *write.NewKey); err != nil {
 			return err
 		}
-	}
-	old, err := w.plaintext(row)
-	if err != nil {
-		return err
 	}
 	if err := w.next(&row, write, old); err != nil {
 		return err
@@ -348,24 +348,40 @@ func (w *writer) wrote(row store.SecretRow) {
 // sealed is the plaintext of a version on its way from one version to the next.
 type sealed struct{ value, comment, metadata []byte }
 
-// plaintext opens the current version: a new one is sealed anew, since the
-// version is part of what a ciphertext is bound to.
-func (w *writer) plaintext(row store.SecretRow) (old sealed, err error) {
+// plaintext opens what the next version keeps of the current one: it is sealed
+// anew, since the version is part of what a ciphertext is bound to. The head is
+// checked first, or an old version that was put back would be carried on.
+func (w *writer) plaintext(ctx context.Context, row store.SecretRow, write Write) (old sealed, err error) {
 	o := opener{view: &w.view, ring: w.ring}
 	i := &item{env: w.at.env, folder: w.at.folder, row: row}
+	if err := w.ring.VerifyHead(headOf(&row.Secret), row.Secret.HeadMAC); err != nil {
+		return old, w.broken(ctx, i, err)
+	}
 	for _, field := range []struct {
-		name   string
-		sealed []byte
-		plain  *[]byte
-	}{{"value", row.Version.Value, &old.value}, {"comment", row.Version.Comment, &old.comment}, {"metadata", row.Version.Metadata, &old.metadata}} {
-		if field.sealed == nil {
+		name     string
+		sealed   []byte
+		replaced bool
+		plain    *[]byte
+	}{{"value", row.Version.Value, write.Value != nil, &old.value}, {"comment", row.Version.Comment, write.Comment != nil, &old.comment},
+		{"metadata", row.Version.Metadata, write.Metadata != nil, &old.metadata}} {
+		if field.sealed == nil || field.replaced {
 			continue
 		}
 		if *field.plain, err = w.ring.Open(field.sealed, o.field(i, field.name)); err != nil {
-			return old, fmt.Errorf("write version %d: %w", row.Secret.Version+1, err)
+			return old, w.broken(ctx, i, err)
 		}
 	}
 	return old, nil
+}
+
+// broken is Service.broken, unless it is only that another replica has made a
+// new version of the key: then the request is planned anew.
+func (w *writer) broken(ctx context.Context, i *item, err error) error {
+	if errors.Is(err, seal.ErrUnknownKey) && w.c.tx == nil {
+		w.c.s.keys.renew(w.at.ID)
+		return audit.ErrStale
+	}
+	return w.c.s.broken(ctx, &w.view, i, err)
 }
 
 // next makes the next version of a secret: what the write gives, and the old
@@ -423,21 +439,25 @@ func (w *writer) attributes(ver *store.SecretVersion, write Write) error {
 	return nil
 }
 
-func (w *writer) seal(row *store.SecretRow, plain sealed) error {
+func (w *writer) seal(row *store.SecretRow, plain sealed) (err error) {
 	o := opener{view: &w.view, ring: w.ring}
 	i := &item{env: w.at.env, folder: w.at.folder, row: *row}
-	var err error
-	if row.Version.Value, err = w.ring.Seal(plain.value, o.field(i, "value")); err != nil {
-		return err
+	ver := &row.Version
+	if ver.Value, err = w.ring.Seal(plain.value, o.field(i, "value")); err == nil {
+		ver.Comment, err = w.sealOptional(plain.comment, o.field(i, "comment"))
 	}
-	row.Version.Comment, row.Version.Metadata = nil, nil
-	if len(plain.comment) > 0 {
-		if row.Version.Comment, err = w.ring.Seal(plain.comment, o.field(i, "comment")); err != nil {
-			return err
-		}
+	if err == nil {
+		ver.Metadata, err = w.sealOptional(plain.metadata, o.field(i, "metadata"))
 	}
-	if len(plain.metadata) > 0 {
-		row.Version.Metadata, err = w.ring.Seal(plain.metadata, o.field(i, "metadata"))
+	if errors.Is(err, seal.ErrBudget) { // others took the room that was made
+		return audit.ErrStale
 	}
 	return err
+}
+
+func (w *writer) sealOptional(plain []byte, field seal.Field) ([]byte, error) {
+	if len(plain) == 0 {
+		return nil, nil
+	}
+	return w.ring.Seal(plain, field)
 }
