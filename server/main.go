@@ -25,6 +25,7 @@ const about = `The central server of Hanzo KMS: it keeps secrets, and gives them
   kms-server -dev                  serve a throw-away instance, with a login to paste
   kms-server keygen                make ROOT_ENCRYPTION_KEY and AUTH_SECRET
   kms-server rewrap                wrap all keys under the newest root key
+  kms-server rotate-keys           give every project a new data key for what is written from now on
   kms-server audit verify [HEAD]   recompute the audit trail; HEAD is NUMBER:DIGEST from the log
 
 The commands take the flags and variables of the server.`
@@ -49,6 +50,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	switch command {
 	case "rewrap":
 		return rewrap(ctx, cfg, stdout, stderr)
+	case "rotate-keys":
+		return rotateKeys(ctx, cfg, stdout, stderr)
 	case "audit verify":
 		return verify(ctx, cfg, rest, stdout, stderr)
 	}
@@ -60,8 +63,8 @@ func commandOf(args []string) (command string, rest []string) {
 	switch {
 	case len(args) > 1 && args[0] == "audit" && args[1] == "verify":
 		return "audit verify", args[2:]
-	case len(args) > 0 && args[0] == "rewrap":
-		return "rewrap", args[1:]
+	case len(args) > 0 && (args[0] == "rewrap" || args[0] == "rotate-keys"):
+		return args[0], args[1:]
 	}
 	return "", args
 }
@@ -103,6 +106,15 @@ func rewrap(ctx context.Context, cfg server.Config, stdout, stderr io.Writer) er
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, "%d keys are now wrapped under the first key of ROOT_ENCRYPTION_KEY; the others can be taken away\n", moved)
+	return err
+}
+
+func rotateKeys(ctx context.Context, cfg server.Config, stdout, stderr io.Writer) error {
+	rotated, err := server.RotateDataKeys(ctx, cfg, app.NewLogger(stderr, cfg.LogLevel))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "%d projects have a new data key; what is stored stays readable under the old ones\n", rotated)
 	return err
 }
 

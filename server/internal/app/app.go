@@ -152,31 +152,44 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // Verify recomputes the audit trail of a database.
-func Verify(ctx context.Context, cfg Config, log *slog.Logger, seen []audit.Head) (audit.Report, error) {
-	db, err := OpenStore(ctx, cfg)
-	if err != nil {
-		return audit.Report{}, err
-	}
-	defer db.Close()
-	service, err := NewService(ctx, cfg, db, log, nil)
-	if err != nil {
-		return audit.Report{}, err
-	}
-	return service.Audit().Verify(ctx, seen)
+func Verify(ctx context.Context, cfg Config, log *slog.Logger, seen []audit.Head) (report audit.Report, err error) {
+	err = withService(ctx, cfg, log, func(s *secrets.Service) (err error) {
+		report, err = s.Audit().Verify(ctx, seen)
+		return err
+	})
+	return report, err
 }
 
 // Rewrap wraps all keys of a database under the newest root key.
 func Rewrap(ctx context.Context, cfg Config, log *slog.Logger) (moved int, err error) {
+	err = withService(ctx, cfg, log, func(s *secrets.Service) (err error) {
+		moved, err = s.Rewrap(ctx)
+		return err
+	})
+	return moved, err
+}
+
+// RotateDataKeys gives every project of a database a new data key.
+func RotateDataKeys(ctx context.Context, cfg Config, log *slog.Logger) (rotated int, err error) {
+	err = withService(ctx, cfg, log, func(s *secrets.Service) (err error) {
+		rotated, err = s.RotateDataKeys(ctx)
+		return err
+	})
+	return rotated, err
+}
+
+// withService does one thing with the service of a database that nobody need
+// be serving.
+func withService(ctx context.Context, cfg Config, log *slog.Logger, do func(*secrets.Service) error) error {
 	db, err := OpenStore(ctx, cfg)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer db.Close()
 	service, err := NewService(ctx, cfg, db, log, nil)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		err = do(service)
 	}
-	return service.Rewrap(ctx)
+	return errors.Join(err, db.Close())
 }
 
 // Close lets go of a server that was never run.

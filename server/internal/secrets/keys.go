@@ -273,6 +273,30 @@ func (k *keys) reserve(ctx context.Context, projectID string, p *projectKeys, n 
 	return true, nil
 }
 
+// RotateDataKeys gives every project that has data keys a new version, under
+// which everything is sealed from now on; older versions still open what they
+// sealed. It reports how many projects there were.
+func (s *Service) RotateDataKeys(ctx context.Context) (rotated int, err error) {
+	var all []store.Key
+	err = s.store.View(ctx, func(tx *store.Tx) (err error) {
+		all, err = tx.AllKeys(ctx)
+		return err
+	})
+	newest := map[string]int64{}
+	for _, key := range all {
+		if key.Purpose == string(seal.PurposeProject) {
+			newest[key.Scope] = max(newest[key.Scope], key.Version)
+		}
+	}
+	for _, projectID := range sortedKeys(newest) {
+		if err == nil {
+			err = s.keys.make(ctx, seal.PurposeProject, projectID, newest[projectID]+1)
+			rotated++
+		}
+	}
+	return rotated, err
+}
+
 // Rewrap wraps every key under the newest root key, so that older ones can be
 // removed from the configuration, and forgets those. It reports how many keys
 // it moved.

@@ -342,6 +342,10 @@ func (s *Service) SetPassword(ctx context.Context, caller Caller, link, password
 	if err := auth.CheckPassword(password); err != nil {
 		return err
 	}
+	// Hashing is costly, so not before the link is known to be one.
+	if err := s.findLink(ctx, c, link); err != nil {
+		return s.refuseUnknown(ctx, c, err)
+	}
 	hash, err := s.passwords.Hash(ctx, password)
 	if err != nil {
 		return err
@@ -363,6 +367,16 @@ func (s *Service) SetPassword(ctx context.Context, caller Caller, link, password
 	})
 	if errors.Is(err, errNoLink) {
 		return s.refuseUnknown(ctx, c, err)
+	}
+	return err
+}
+
+func (s *Service) findLink(ctx context.Context, c *call, link api.Value) error {
+	err := s.store.View(ctx, func(tx *store.Tx) error {
+		return firstFound(s.keys.lookups("password link", link), func(lookup []byte) error { return tx.PasswordLink(ctx, lookup, c.now.UnixMicro()) })
+	})
+	if errors.Is(err, api.ErrNotFound) {
+		return errNoLink
 	}
 	return err
 }

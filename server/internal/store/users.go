@@ -56,6 +56,13 @@ func (tx *Tx) AddPasswordLink(ctx context.Context, lookup []byte, userID string,
 	return err
 }
 
+// PasswordLink looks a link up; one that is not there or has expired is
+// ErrNotFound.
+func (tx *Tx) PasswordLink(ctx context.Context, lookup []byte, now int64) error {
+	_, err := one(ctx, tx, "link", scanText, "SELECT user_id FROM password_links WHERE lookup = $1 AND expires_at > $2", lookup, now)
+	return err
+}
+
 // TakePasswordLink deletes the link and gives whose it was; one that is not
 // there or has expired is ErrNotFound.
 func (tx *Tx) TakePasswordLink(ctx context.Context, lookup []byte, now int64) (userID string, err error) {
