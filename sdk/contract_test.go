@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/sdk"
+	"github.com/hanzoai/kms/server/kmstest"
 )
 
 func ExampleClient_ListSecrets() {
@@ -35,7 +36,7 @@ func ExampleClient_ListSecrets() {
 }
 
 func TestTheStandardsProgramRunsAsItIsWritten(t *testing.T) {
-	server := newTarget(t)
+	server := newTarget(t, kmstest.SQLite)
 	client := server.client()
 	for _, key := range []string{"DB_URL", "API_KEY"} {
 		mustCreate(t, client, server.scope(), key, "value of "+key)
@@ -67,43 +68,46 @@ func TestTheStandardsProgramRunsAsItIsWritten(t *testing.T) {
 }
 
 func TestSecretsAreCreatedReadChangedAndDeleted(t *testing.T) {
-	server := newTarget(t)
-	client, scope := server.client(), server.scope()
-	mustCreate(t, client, scope, "B", "b")
-	mustCreate(t, client, scope, "A", "a \"q\" $x\nü")
+	kmstest.OnBoth(t, func(t *testing.T, engine string) {
+		t.Parallel()
+		server := newTarget(t, engine)
+		client, scope := server.client(), server.scope()
+		mustCreate(t, client, scope, "B", "b")
+		mustCreate(t, client, scope, "A", "a \"q\" $x\nü")
 
-	if _, err := client.Update(t.Context(), scope, sdk.SecretInput{Key: "B", Value: new("")}); err != nil {
-		t.Fatal(err)
-	}
-	secrets, err := client.ListSecrets(sdk.ListSecretsOptions{ProjectSlug: server.ProjectSlug, Environment: "dev"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	type row struct {
-		Key, Value string
-		Version    int64
-	}
-	var got []row
-	for _, s := range secrets {
-		got = append(got, row{s.SecretKey, s.SecretValue, s.Version})
-	}
-	if diff := cmp.Diff([]row{{"A", "a \"q\" $x\nü", 1}, {"B", "", 2}}, got); diff != "" {
-		t.Error(diff)
-	}
-	first, err := client.Get(t.Context(), scope, "B", sdk.GetOptions{Version: 1})
-	if err != nil || first.SecretValue != "b" {
-		t.Errorf("Get of version 1 = %q, %v, want b", first.SecretValue, err)
-	}
-	if _, err := client.Delete(t.Context(), scope, "B"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Get(t.Context(), scope, "B", sdk.GetOptions{}); !errors.Is(err, api.ErrNotFound) {
-		t.Errorf("Get of a deleted secret: %v, want %v", err, api.ErrNotFound)
-	}
+		if _, err := client.Update(t.Context(), scope, sdk.SecretInput{Key: "B", Value: new("")}); err != nil {
+			t.Fatal(err)
+		}
+		secrets, err := client.ListSecrets(sdk.ListSecretsOptions{ProjectSlug: server.ProjectSlug, Environment: "dev"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		type row struct {
+			Key, Value string
+			Version    int64
+		}
+		var got []row
+		for _, s := range secrets {
+			got = append(got, row{s.SecretKey, s.SecretValue, s.Version})
+		}
+		if diff := cmp.Diff([]row{{"A", "a \"q\" $x\nü", 1}, {"B", "", 2}}, got); diff != "" {
+			t.Error(diff)
+		}
+		first, err := client.Get(t.Context(), scope, "B", sdk.GetOptions{Version: 1})
+		if err != nil || first.SecretValue != "b" {
+			t.Errorf("Get of version 1 = %q, %v, want b", first.SecretValue, err)
+		}
+		if _, err := client.Delete(t.Context(), scope, "B"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Get(t.Context(), scope, "B", sdk.GetOptions{}); !errors.Is(err, api.ErrNotFound) {
+			t.Errorf("Get of a deleted secret: %v, want %v", err, api.ErrNotFound)
+		}
+	})
 }
 
 func TestErrorsKeepTheirKindAcrossTheWire(t *testing.T) {
-	server := newTarget(t)
+	server := newTarget(t, kmstest.SQLite)
 	client, scope := server.client(), server.scope()
 	mustCreate(t, client, scope, "A", "a")
 	stranger := sdk.NewClient(sdk.Config{SiteURL: server.URL, ClientID: server.ClientID, ClientSecret: "st.wrong"})
@@ -141,31 +145,34 @@ func TestErrorsKeepTheirKindAcrossTheWire(t *testing.T) {
 }
 
 func TestAListAnswersNotModifiedUntilSomethingChanges(t *testing.T) {
-	server := newTarget(t)
-	client := server.client()
-	mustCreate(t, client, server.scope(), "A", "a")
-	options := sdk.ListSecretsOptions{ProjectSlug: server.ProjectSlug, Environment: "dev"}
-	first, err := client.List(t.Context(), options)
-	if err != nil || first.ETag == "" {
-		t.Fatalf("List = ETag %q, %v", first.ETag, err)
-	}
-	options.IfNoneMatch = first.ETag
-	again, err := client.List(t.Context(), options)
-	if err != nil || !again.NotModified || again.ETag != first.ETag {
-		t.Errorf("second List = %+v, %v, want not modified", again, err)
-	}
-	if secrets, err := client.ListSecrets(options); err != nil || len(secrets) != 1 {
-		t.Errorf("ListSecrets with an ETag = %v, %v, want the secret", secrets, err)
-	}
-	mustCreate(t, client, server.scope(), "B", "b")
-	changed, err := client.List(t.Context(), options)
-	if err != nil || changed.NotModified || len(changed.Secrets) != 2 {
-		t.Errorf("List after a change = %+v, %v, want two secrets", changed, err)
-	}
+	kmstest.OnBoth(t, func(t *testing.T, engine string) {
+		t.Parallel()
+		server := newTarget(t, engine)
+		client := server.client()
+		mustCreate(t, client, server.scope(), "A", "a")
+		options := sdk.ListSecretsOptions{ProjectSlug: server.ProjectSlug, Environment: "dev"}
+		first, err := client.List(t.Context(), options)
+		if err != nil || first.ETag == "" {
+			t.Fatalf("List = ETag %q, %v", first.ETag, err)
+		}
+		options.IfNoneMatch = first.ETag
+		again, err := client.List(t.Context(), options)
+		if err != nil || !again.NotModified || again.ETag != first.ETag {
+			t.Errorf("second List = %+v, %v, want not modified", again, err)
+		}
+		if secrets, err := client.ListSecrets(options); err != nil || len(secrets) != 1 {
+			t.Errorf("ListSecrets with an ETag = %v, %v, want the secret", secrets, err)
+		}
+		mustCreate(t, client, server.scope(), "B", "b")
+		changed, err := client.List(t.Context(), options)
+		if err != nil || changed.NotModified || len(changed.Secrets) != 2 {
+			t.Errorf("List after a change = %+v, %v, want two secrets", changed, err)
+		}
+	})
 }
 
 func TestARevokedTokenIsReplacedByTheNextCall(t *testing.T) {
-	server := newTarget(t)
+	server := newTarget(t, kmstest.SQLite)
 	client := server.client()
 	if err := client.Revoke(t.Context()); !errors.Is(err, api.ErrUnauthenticated) {
 		t.Errorf("Revoke before any login: %v, want %v", err, api.ErrUnauthenticated)

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/sdk"
@@ -35,15 +34,6 @@ const (
 	goodID     = "5f0e3c1a-0000-4000-8000-000000000001"
 	goodSecret = "st.canary-client-secret"
 )
-
-// newTarget starts a fake server that speaks the part of the wire that the
-// contract needs.
-func newTarget(t *testing.T) target {
-	f := newFake()
-	server := httptest.NewServer(f)
-	t.Cleanup(server.Close)
-	return target{server.URL, goodID, goodSecret, "app"}
-}
 
 // fake is an in-memory server of one project. before, where set, may answer a
 // request in its place.
