@@ -14,9 +14,10 @@ const UnknownClient = "unknown"
 // Key is what wrong attempts are counted under. With the source in it, one who
 // merely knows a client id cannot lock out those who use it from elsewhere.
 type Key struct {
-	// ClientID is the id that the store resolved, or UnknownClient. It is never
-	// the text of the request: spelled in another case or with a space, that
-	// would be a fresh start.
+	// ClientID is the id that the store resolved, or UnknownClient; for a
+	// person it is the e-mail address in its one spelling. It is never the text
+	// of the request: spelled in another case or with a space, that would be a
+	// fresh start.
 	ClientID string
 	Source   netip.Prefix // as SourcePrefix gives it
 }

@@ -20,7 +20,8 @@ type rolesBody struct {
 	} `json:"roles"`
 }
 
-func (b rolesBody) roles() ([]secrets.MemberRole, error) {
+// roles gives the roles of a body that came at now.
+func (b rolesBody) roles(now time.Time) ([]secrets.MemberRole, error) {
 	if b.Roles == nil {
 		return []secrets.MemberRole{{Role: text(b.Role)}}, nil
 	}
@@ -28,7 +29,7 @@ func (b rolesBody) roles() ([]secrets.MemberRole, error) {
 	for _, r := range *b.Roles {
 		one := secrets.MemberRole{Role: text(r.Role)}
 		if r.IsTemporary != nil && *r.IsTemporary {
-			end, err := endOf(text(r.Range), text(r.Start), text(r.End))
+			end, err := endOf(now, text(r.Range), text(r.Start), text(r.End))
 			if err != nil {
 				return nil, err
 			}
@@ -39,7 +40,7 @@ func (b rolesBody) roles() ([]secrets.MemberRole, error) {
 	return all, nil
 }
 
-func endOf(length, start, end string) (time.Time, error) {
+func endOf(begin time.Time, length, start, end string) (time.Time, error) {
 	if end != "" {
 		at, err := time.Parse(time.RFC3339, end)
 		if err != nil {
@@ -47,7 +48,6 @@ func endOf(length, start, end string) (time.Time, error) {
 		}
 		return at, nil
 	}
-	begin := time.Now()
 	if start != "" {
 		at, err := time.Parse(time.RFC3339, start)
 		if err != nil {
@@ -92,7 +92,7 @@ func (x *exchange) rolesOfBody() ([]secrets.MemberRole, error) {
 	if err := x.body(&body); err != nil {
 		return nil, err
 	}
-	return body.roles()
+	return body.roles(x.h.cfg.Service.Now())
 }
 
 func addIdentityMember(x *exchange) (any, error) {

@@ -99,7 +99,7 @@ func (c *call) identifyAs(ctx context.Context) error {
 		return orElse(gone(err), errRevoked)
 	}
 	if kind == store.ActorUser {
-		if c.claims.OriginAt.Unix() < a.user.PasswordSetAt/1_000_000 {
+		if c.claims.OriginAt.Unix() <= a.user.PasswordSetAt/1_000_000 { // see sessionStart
 			return errRevoked
 		}
 		c.become(a)

@@ -446,8 +446,8 @@ func (s *Service) CreateClientSecret(ctx context.Context, caller Caller, id stri
 		if err != nil {
 			return err
 		}
-		if len(others) >= maxClientSecrets {
-			return api.Errorf(api.ErrInvalid, "the identity has %d client secrets: revoke some first", len(others))
+		if count := liveSecrets(others, c.now); count >= maxClientSecrets {
+			return api.Errorf(api.ErrInvalid, "the identity has %d client secrets: revoke some first", count)
 		}
 		var row store.ClientSecret
 		secret, row = s.drawClientSecret(a.id, req, c.now)
@@ -460,6 +460,18 @@ func (s *Service) CreateClientSecret(ctx context.Context, caller Caller, id stri
 		return tx.LimitClientSecrets(ctx, a.id, row.ID, end, c.now.UnixMicro())
 	})
 	return secret, wire, err
+}
+
+// liveSecrets counts those that can still log in: ended ones stay to be seen,
+// and must not stand in the way of the next regeneration.
+func liveSecrets(all []store.ClientSecret, now time.Time) int {
+	count := 0
+	for _, secret := range all {
+		if !secret.Revoked && live(secret.ExpiresAt, now) {
+			count++
+		}
+	}
+	return count
 }
 
 func (req NewClientSecret) check() error {

@@ -29,6 +29,15 @@ var (
 func (s *Service) Login(ctx context.Context, caller Caller, clientID string, secret api.Value) (api.Login, error) {
 	c := s.newCall(caller, loginEvent, nil, 0)
 	found, ua, err := c.login(ctx, clientID, secret)
+	if err != nil && found != nil {
+		// A right secret is refused for what holds now, not for what did.
+		if err := s.audit.Fence(ctx, 0); err != nil {
+			return api.Login{}, err
+		}
+		if !s.cache.fresh(c.notes) {
+			return s.Login(ctx, caller, clientID, secret)
+		}
+	}
 	if err != nil {
 		return api.Login{}, s.refuseLogin(ctx, c, ua, err)
 	}
@@ -50,8 +59,7 @@ func (c *call) login(ctx context.Context, clientID string, secret api.Value) (*s
 		return nil, nil, err
 	}
 	if known == nil {
-		ua, err := c.universalAuth(ctx, clientID)
-		return nil, ua, orElse(err, errWrongLogin)
+		return c.wrongSecret(ctx, clientID)
 	}
 	found, err := c.loadClientSecret(ctx, known.id)
 	if err != nil {
@@ -62,10 +70,25 @@ func (c *call) login(ctx context.Context, clientID string, secret api.Value) (*s
 		return nil, nil, orElse(gone(err), errWrongLogin)
 	}
 	if a.universalAuth == nil || !equal([]byte(a.universalAuth.ClientID), []byte(clientID)) {
-		return nil, nil, errWrongLogin
+		return c.wrongSecret(ctx, clientID)
 	}
 	c.become(a)
 	return found, a.universalAuth, c.usable(found, a)
+}
+
+// wrongSecret refuses a secret that is not one of the client id; where that
+// exists, the row of audit says whose login failed.
+func (c *call) wrongSecret(ctx context.Context, clientID string) (*store.ClientSecret, *store.UniversalAuth, error) {
+	ua, err := c.universalAuth(ctx, clientID)
+	if err != nil || ua == nil {
+		return nil, nil, orElse(err, errWrongLogin)
+	}
+	a, err := c.loadActor(ctx, store.ActorIdentity, ua.IdentityID)
+	if err != nil {
+		return nil, nil, orElse(gone(err), errWrongLogin)
+	}
+	c.become(a)
+	return nil, ua, errWrongLogin
 }
 
 // usable says what stands against a right secret.
@@ -173,7 +196,6 @@ func (s *Service) refuseLogin(ctx context.Context, c *call, ua *store.UniversalA
 	key, limits := auth.Key{ClientID: auth.UnknownClient, Source: source}, auth.Limits{}
 	if ua != nil {
 		key.ClientID = ua.ID
-		c.entry.ActorType, c.entry.ActorID = store.ActorIdentity, ua.IdentityID
 		limits = auth.Limits{Threshold: int(ua.LockoutThreshold), Reset: time.Duration(ua.LockoutCounterReset) * time.Second,
 			Lock: time.Duration(ua.LockoutDuration) * time.Second}
 	}
@@ -181,7 +203,8 @@ func (s *Service) refuseLogin(ctx context.Context, c *call, ua *store.UniversalA
 	if refused := s.audit.Refused(ctx, c.entry, source.String(), ua != nil); refused != nil {
 		return refused
 	}
-	if ua != nil && !ua.LockoutEnabled {
+	// A secret that has ended is known to whoever sends it: that is no guess.
+	if !errors.Is(err, errWrongLogin) || ua != nil && !ua.LockoutEnabled {
 		return err
 	}
 	if locked, retry := s.throttle.Wrong(key, limits, c.now); locked {

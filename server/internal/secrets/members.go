@@ -307,19 +307,78 @@ func (s *Service) SetRole(ctx context.Context, caller Caller, ref ProjectRef, id
 		if err != nil {
 			return err
 		}
-		// Both kinds of holder: a ceiling limits people, not identities.
-		for _, person := range []bool{false, true} {
-			given := policy.Access{Person: person}
-			given.AddCustom(parsed.rules)
-			if err := r.covers(given, "define that role"); err != nil {
-				return err
-			}
+		if err := r.coversRole(parsed, "define that role"); err != nil {
+			return err
 		}
 		c.entry.Metadata = fields("role", row.Slug)
 		wire = wireRole(parsed)
+		if idOrSlug != "" {
+			// Who narrows a role takes rights from its holders.
+			old, err := r.role(idOrSlug)
+			if err == nil {
+				err = r.coversRole(old, "change that role")
+			}
+			if err == nil && old.Slug != row.Slug {
+				err = c.renameRole(ctx, tx, r, old.Slug, row.Slug)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		return tx.SetRole(ctx, row)
 	})
 	return wire, err
+}
+
+// coversRole asks for both kinds of holder: a ceiling limits people, not
+// identities.
+func (r reach) coversRole(custom *role, what string) error {
+	for _, person := range []bool{false, true} {
+		given := policy.Access{Person: person}
+		given.AddCustom(custom.rules)
+		if err := r.covers(given, what); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renameRole gives the members that have a role another name for it; an empty
+// one takes it away. A name that stayed behind would give its holders whatever
+// role is made under it next.
+func (c *call) renameRole(ctx context.Context, tx *store.Tx, r reach, from, to string) error {
+	for _, actorType := range []string{store.ActorIdentity, store.ActorUser} {
+		members, err := tx.Memberships(ctx, r.ID, actorType)
+		if err != nil {
+			return err
+		}
+		for _, m := range members {
+			if !slices.ContainsFunc(m.Roles, func(held MemberRole) bool { return held.Role == from }) {
+				continue
+			}
+			m.Roles, m.UpdatedAt = renamed(m.Roles, from, to), c.now.UnixMicro()
+			if err := tx.UpdateMembership(ctx, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func renamed(roles []MemberRole, from, to string) []MemberRole {
+	var kept []MemberRole
+	for _, held := range roles {
+		if held.Role == from {
+			held.Role = to
+		}
+		if held.Role != "" {
+			kept = append(kept, held)
+		}
+	}
+	if len(kept) == 0 {
+		return []MemberRole{{Role: policy.RoleNoAccess}}
+	}
+	return kept
 }
 
 func (u RoleUpdate) check(complete bool) error {
@@ -396,8 +455,14 @@ func (s *Service) DeleteRole(ctx context.Context, caller Caller, ref ProjectRef,
 		if err != nil {
 			return err
 		}
+		if err := r.coversRole(found, "delete that role"); err != nil {
+			return err
+		}
 		c.entry.Metadata = fields("role", found.Slug)
 		wire = wireRole(found)
+		if err := c.renameRole(ctx, tx, r, found.Slug, ""); err != nil {
+			return err
+		}
 		return tx.DeleteRole(ctx, found.Role, c.now.UnixMicro())
 	})
 	return wire, err

@@ -60,8 +60,10 @@ func (s *Service) Bootstrap(ctx context.Context, caller Caller, email string, pa
 	}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		// The unique marker makes one of several at once the first.
-		if err := tx.FirstBootstrap(ctx); err != nil {
+		if err := tx.FirstBootstrap(ctx); errors.Is(err, api.ErrExists) {
 			return errBootstrapped
+		} else if err != nil {
+			return err
 		}
 		done, err = s.bootstrap(ctx, c, tx, store.User{Email: email, PasswordHash: hash}, name, slug)
 		if err != nil {
@@ -273,7 +275,12 @@ func (s *Service) Invite(ctx context.Context, caller Caller, organizationID stri
 func (s *Service) invite(ctx context.Context, c *call, tx *store.Tx, organizationID, email, role string) (Invitation, error) {
 	now := c.now.UnixMicro()
 	u, err := tx.UserByEmail(ctx, email)
-	if errors.Is(err, api.ErrNotFound) {
+	switch {
+	case err == nil && u.ID == c.actor.id && c.actor.organizations[organizationID] != "":
+		return Invitation{}, api.Errorf(api.ErrInvalid, "You cannot change your own role in the organization: another admin can")
+	case err == nil && u.PasswordHash == "" && !c.actor.superAdmin:
+		err = onlyHere(ctx, tx, organizationID, u)
+	case errors.Is(err, api.ErrNotFound):
 		u = store.User{ID: store.NewID(), Email: email, CreatedAt: now, UpdatedAt: now}
 		err = tx.AddUser(ctx, u)
 	}
@@ -286,6 +293,18 @@ func (s *Service) invite(ctx context.Context, c *call, tx *store.Tx, organizatio
 	token := auth.NewLinkToken()
 	err = tx.AddPasswordLink(ctx, s.keys.lookups("password link", token)[0], u.ID, c.now.Add(linkLife).UnixMicro())
 	return Invitation{email, api.NewValue(s.siteURL + "/set-password?token=" + token.Reveal())}, err
+}
+
+// onlyHere refuses a person whom another organisation has invited and who has
+// no password yet: whoever holds a link that sets it becomes that person there.
+func onlyHere(ctx context.Context, tx *store.Tx, organizationID string, u store.User) error {
+	organizations, err := tx.ActorOrganizations(ctx, store.ActorUser, u.ID)
+	for _, m := range organizations {
+		if m.OrganizationID != organizationID {
+			return api.Errorf(api.ErrInvalid, "A person of the invitation has not set his password yet: invite him again once he has")
+		}
+	}
+	return err
 }
 
 // OrganizationMember is a person in an organisation.
@@ -329,7 +348,11 @@ func (s *Service) RemoveOrganizationMember(ctx context.Context, caller Caller, o
 					return api.Errorf(api.ErrInvalid, "You cannot take yourself out of the organization: another admin can")
 				}
 				c.entry.Metadata = fields("userId", named(userID))
-				return tx.DeleteOrganizationMembership(ctx, o.ID, store.ActorUser, userID, c.now.UnixMicro())
+				err := tx.DeleteOrganizationMembership(ctx, o.ID, store.ActorUser, userID, c.now.UnixMicro())
+				if errors.Is(err, api.ErrNotFound) {
+					return api.Errorf(api.ErrNotFound, "Membership of '%s' in the organization not found", named(userID))
+				}
+				return err
 			},
 		}, nil
 	})
@@ -398,23 +421,29 @@ func (s *Service) LoginUser(ctx context.Context, caller Caller, email string, pa
 		return api.Login{}, err
 	}
 	if locked, wait := s.throttle.Locked(key, c.now); locked {
-		return api.Login{}, api.RetryLater(api.ErrRateLimited, wait, "Too many wrong logins from your address: try again later")
+		return api.Login{}, errLocked(wait)
 	}
 	right, err := s.verifyPassword(ctx, u, password)
 	if err != nil {
 		return api.Login{}, err
+	}
+	if u != nil {
+		c.entry.ActorType, c.entry.ActorID, c.entry.ActorName = store.ActorUser, u.ID, u.Email
 	}
 	if !right {
 		c.entry.Event = "user-login-failed"
 		s.throttle.Wrong(key, auth.Limits{}, c.now)
 		return api.Login{}, s.refuseUnknown(ctx, c, errWrongLogin)
 	}
+	// Guesses that were sent all at once have all found it open.
+	if locked, wait := s.throttle.Locked(key, c.now); locked {
+		return api.Login{}, errLocked(wait)
+	}
 	if _, err := c.loadActor(ctx, store.ActorUser, u.ID); err != nil {
 		return api.Login{}, err
 	}
-	claims := auth.Claims{Kind: auth.KindUser, TokenID: store.NewID(), UserID: u.ID, IssuedAt: c.now, OriginAt: c.now,
+	claims := auth.Claims{Kind: auth.KindUser, TokenID: store.NewID(), UserID: u.ID, IssuedAt: c.now, OriginAt: sessionStart(u, c.now),
 		ExpiresAt: c.now.Add(userTokenTTL), MaxExpiresAt: c.now.Add(userTokenMaxTTL), TTL: int64(userTokenTTL / time.Second)}
-	c.entry.ActorType, c.entry.ActorID, c.entry.ActorName = store.ActorUser, u.ID, u.Email
 	if err := s.audit.Join(ctx, &c.entry, func() bool { return s.cache.fresh(c.notes) }); errors.Is(err, audit.ErrStale) {
 		return s.LoginUser(ctx, caller, email, password)
 	} else if err != nil {
@@ -423,13 +452,32 @@ func (s *Service) LoginUser(ctx context.Context, caller Caller, email string, pa
 	return s.sign(claims)
 }
 
-// findUser finds the person of a login, nil for one who is not there.
+func errLocked(wait time.Duration) error {
+	return api.RetryLater(api.ErrRateLimited, wait, "Too many wrong logins from your address: try again later")
+}
+
+// sessionStart is when a session counts as begun. Tokens tell whole seconds,
+// and a session of the second in which the password was set could be one of
+// the password before: the first of the new one begins with the next second.
+// u is what the password was compared with, or a session that began by the old
+// password could count as one of the new.
+func sessionStart(u *store.User, now time.Time) time.Time {
+	if earliest := time.Unix(u.PasswordSetAt/1_000_000+1, 0); now.Before(earliest) {
+		return earliest
+	}
+	return now
+}
+
+// findUser finds the person of a login, nil for one who is not there. Wrong
+// attempts are counted by address whether or not somebody has it, or a lockout
+// would tell who has.
 func (s *Service) findUser(ctx context.Context, c *call, email string) (*store.User, auth.Key, error) {
 	key := auth.Key{ClientID: auth.UnknownClient, Source: auth.SourcePrefix(c.caller.Addr)}
 	email, err := parseEmail(email)
 	if err != nil {
 		return nil, key, err
 	}
+	key.ClientID = email
 	var u store.User
 	err = s.store.View(ctx, func(tx *store.Tx) (err error) {
 		u, err = tx.UserByEmail(ctx, email)
@@ -438,7 +486,6 @@ func (s *Service) findUser(ctx context.Context, c *call, email string) (*store.U
 	if errors.Is(err, api.ErrNotFound) {
 		return nil, key, nil
 	}
-	key.ClientID = u.ID
 	return &u, key, err
 }
 

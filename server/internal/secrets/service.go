@@ -191,6 +191,9 @@ func (s *Service) loadRevoked(ctx context.Context) error {
 	})
 }
 
+// Now is the server's time.
+func (s *Service) Now() time.Time { return s.now() }
+
 // Ready reports whether requests can be answered: the database is there.
 func (s *Service) Ready(ctx context.Context) error { return s.store.Ping(ctx) }
 
