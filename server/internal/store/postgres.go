@@ -14,7 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-type postgres struct{ pool *pgxpool.Pool }
+// postgres reads the change feed on a connection that nothing else may take:
+// transactions wait for such a read while they hold all others of the pool.
+type postgres struct{ pool, feeds *pgxpool.Pool }
 
 func openPostgres(ctx context.Context, cfg Config) (engine, error) {
 	parsed, err := pgxpool.ParseConfig(cfg.URI)
@@ -36,7 +38,14 @@ func openPostgres(ctx context.Context, cfg Config) (engine, error) {
 		pool.Close()
 		return nil, unavailable("open the store: connect to PostgreSQL", scrub(err))
 	}
-	return &postgres{pool}, nil
+	follow := parsed.Copy()
+	follow.MinConns, follow.MaxConns = 0, 1
+	feeds, err := pgxpool.NewWithConfig(ctx, follow)
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open the store: %w", scrub(err))
+	}
+	return &postgres{pool, feeds}, nil
 }
 
 // scrub keeps of a connection error what the server or the network said.
@@ -116,10 +125,11 @@ func lockID(name string) int64 {
 }
 
 func (p *postgres) feed(ctx context.Context, cursor int64) ([]feedRow, error) {
-	return (&Tx{conn: pgConn{p.pool}, dialect: p.dialect()}).feed(ctx, cursor)
+	return (&Tx{conn: pgConn{p.feeds}, dialect: p.dialect()}).feed(ctx, cursor)
 }
 
 func (p *postgres) close() error {
+	p.feeds.Close()
 	p.pool.Close()
 	return nil
 }
