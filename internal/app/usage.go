@@ -18,7 +18,8 @@ func (f *Flags) Usage() string {
 		b.WriteString("\nFlags. A flag wins over its environment variable, that over the default;\nan empty variable counts as not set.\n\n")
 	}
 	for _, o := range f.options {
-		fmt.Fprintf(&b, "  -%s\n%s", strings.TrimSpace(o.name+" "+o.kind), indent(o.usage))
+		value, usage := o.unquoted()
+		fmt.Fprintf(&b, "  -%s\n%s", strings.TrimSpace(o.name+" "+value), indent(usage))
 		fmt.Fprintf(&b, "%s", indent(fmt.Sprintf("(default %s, environment %s)", o.shown(), variable(o.name))))
 	}
 	if len(f.secrets) > 0 {
@@ -37,6 +38,17 @@ func (n Need) String() string {
 		return "required"
 	}
 	return "optional"
+}
+
+// unquoted is the usage text without its backquotes, and the name of the value:
+// what stands between them, as in the standard flag package, or the kind.
+func (o option) unquoted() (value, usage string) {
+	before, rest, _ := strings.Cut(o.usage, "`")
+	name, after, quoted := strings.Cut(rest, "`")
+	if !quoted {
+		return o.kind, o.usage
+	}
+	return name, before + name + after
 }
 
 // shown is the default in a usage text.

@@ -29,21 +29,33 @@ func TestEveryTestHasAnEmptyDatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestDatabaseIsDroppedThoughSomebodyIsConnected(t *testing.T) {
-	admin := connect(t, sharedServer(t).URI())
-	var held *pgx.Conn
-	t.Run("test", func(t *testing.T) {
-		var err error
-		if held, err = pgx.Connect(context.Background(), pgtest.URI(t)); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if err := held.Ping(t.Context()); err == nil {
-		t.Error("the connection outlived its test")
-	}
-	name := held.Config().Database
-	if n := query[int](t, admin, "SELECT count(*) FROM pg_database WHERE datname = '"+name+"'"); n != 0 {
-		t.Errorf("the database %s is left", name)
+func TestWhoeverIsConnectedAtTheEndOfATestIsCutOffAndTheDatabaseDropped(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		throwAway string
+		left      int
+	}{
+		{"on a server that stays", "", 0},
+		{"on a server that goes away itself", "yes", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			admin := connect(t, sharedServer(t).URI())
+			t.Setenv(pgtest.ThrowAway, test.throwAway)
+			var held *pgx.Conn
+			t.Run("test", func(t *testing.T) {
+				var err error
+				if held, err = pgx.Connect(context.Background(), pgtest.URI(t)); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if err := held.Ping(t.Context()); err == nil {
+				t.Error("the connection outlived its test")
+			}
+			name := held.Config().Database
+			if n := query[int](t, admin, "SELECT count(*) FROM pg_database WHERE datname = '"+name+"'"); n != test.left {
+				t.Errorf("%d databases %s are left, want %d", n, name, test.left)
+			}
+		})
 	}
 }
 

@@ -58,6 +58,7 @@ func sharedServer(t *testing.T) *pgtest.Server {
 		t.Fatal(err)
 	}
 	t.Setenv(pgtest.Variable, server.URI())
+	t.Setenv(pgtest.ThrowAway, "")
 	return server
 }
 

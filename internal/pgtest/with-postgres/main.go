@@ -52,7 +52,7 @@ func withPostgres(arguments []string) (code int, err error) {
 			code, err = 1, errors.Join(err, stopErr)
 		}
 	}()
-	if err := os.Setenv(pgtest.Variable, server.URI()); err != nil {
+	if err := errors.Join(os.Setenv(pgtest.Variable, server.URI()), os.Setenv(pgtest.ThrowAway, "yes")); err != nil {
 		return 1, err
 	}
 	return run(arguments, signals)

@@ -137,7 +137,7 @@ func (c *Config) parseKeys() error {
 	if c.AuthSecret.Len() == 0 {
 		errs = append(errs, api.Errorf(api.ErrInvalid, "AUTH_SECRET is not set: set it (or AUTH_SECRET_FILE) to any random text of 32 bytes or more; kms-server keygen makes one"))
 	} else if secrets, err := auth.ParseAuthSecrets(c.AuthSecret.Reveal()); err != nil {
-		errs = append(errs, api.Errorf(api.ErrInvalid, "AUTH_SECRET: %w", err))
+		errs = append(errs, err) // it names AUTH_SECRET itself
 	} else {
 		c.authSecrets = secrets
 	}
