@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/hanzoai/kms/api"
@@ -169,7 +170,30 @@ func (l *Log) Retain(ctx context.Context) error {
 		if err := l.Seal(ctx); err != nil {
 			return err
 		}
-		return l.cfg.Store.DropAudit(ctx, now.AddDate(0, 0, -l.cfg.RetentionDays).UnixMicro())
+		// Another replica may be sealing, or an old transaction keep batches
+		// from settling: what is not in the chain stays.
+		oldest, err := l.oldestUnsealed(ctx)
+		if err != nil {
+			return err
+		}
+		return l.cfg.Store.DropAudit(ctx, min(oldest, now.AddDate(0, 0, -l.cfg.RetentionDays).UnixMicro()))
 	})
 	return err
+}
+
+// oldestUnsealed is when the oldest batch was written that is not in the chain.
+func (l *Log) oldestUnsealed(ctx context.Context) (oldest int64, err error) {
+	oldest = math.MaxInt64
+	err = l.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		head, err := tx.ChainHead(ctx)
+		if err != nil && !errors.Is(err, api.ErrNotFound) {
+			return err
+		}
+		batches, err := tx.BatchesAfter(ctx, head.LastXID, head.LastPosition, sealBatches, false)
+		for _, b := range batches {
+			oldest = min(oldest, b.CreatedAt)
+		}
+		return err
+	})
+	return oldest, err
 }

@@ -128,7 +128,7 @@ func wireAudit(ctx context.Context, tx *store.Tx, row store.AuditRow) (api.Audit
 			log.Event.Metadata[name] = value
 		}
 	}
-	if row.SecretKey != "" {
+	if row.SecretKey != "" && row.Manifest == nil { // a manifest names it, too
 		log.SecretKeys = []api.AuditKey{{Environment: row.Environment, SecretPath: row.Path, SecretKey: row.SecretKey, Version: row.SecretVersion}}
 	}
 	if row.Manifest == nil {

@@ -364,7 +364,7 @@ func (w *writer) plaintext(ctx context.Context, row store.SecretRow, write Write
 		plain    *[]byte
 	}{{"value", row.Version.Value, write.Value != nil, &old.value}, {"comment", row.Version.Comment, write.Comment != nil, &old.comment},
 		{"metadata", row.Version.Metadata, write.Metadata != nil, &old.metadata}} {
-		if field.sealed == nil || field.replaced {
+		if field.replaced || field.sealed == nil && field.name != "value" { // there is always a value
 			continue
 		}
 		if *field.plain, err = w.ring.Open(field.sealed, o.field(i, field.name)); err != nil {
