@@ -63,7 +63,14 @@ type Role struct {
 // Rule allows actions on the secrets and folders that all of its patterns
 // match. An empty list of environments, paths or keys stands for all.
 // Patterns: "*" matches any run of characters within one path segment, "**"
-// any run at all, everything else itself.
+// any run at all, everything else itself; "/a/**" is /a and all below it.
+//
+// The actions on secrets and folders are secrets:describe, secrets:read,
+// secrets:create, secrets:edit, secrets:delete, folders:read, folders:create,
+// folders:edit and folders:delete. A rule without patterns may also carry
+// actions on the project: project:edit, project:delete, environments:manage,
+// tags:manage, members:read, members:manage, roles:read, roles:manage and
+// audit:read.
 type Rule struct {
 	Actions      []string `json:"actions"`
 	Environments []string `json:"environments,omitempty"` // slug patterns
