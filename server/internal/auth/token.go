@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/hanzoai/kms/api"
@@ -145,6 +146,38 @@ func decodeClaims(payload []byte) (Claims, error) {
 		Period:         w.Period,
 		NumUsesLimit:   w.NumUsesLimit,
 	}, nil
+}
+
+// claimsMemory remembers what payloads say. A token is sent many times, and to
+// parse it costs more than to check its signature, which is done each time:
+// only payloads that are authentic come here.
+type claimsMemory struct {
+	mu    sync.RWMutex
+	known map[string]Claims // guarded by mu
+}
+
+// maxClaims bounds the memory of claims, about 1 KiB each; beyond it all are
+// forgotten at once.
+const maxClaims = 4096
+
+func (m *claimsMemory) decode(payload []byte) (Claims, error) {
+	m.mu.RLock()
+	claims, found := m.known[string(payload)]
+	m.mu.RUnlock()
+	if found {
+		return claims, nil
+	}
+	claims, err := decodeClaims(payload)
+	if err != nil {
+		return claims, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil || len(m.known) >= maxClaims {
+		m.known = map[string]Claims{}
+	}
+	m.known[string(payload)] = claims
+	return claims, nil
 }
 
 // check asks of the claims only what holds on every replica. The clocks of

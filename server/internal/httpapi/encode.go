@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hanzoai/kms/api"
@@ -19,8 +20,11 @@ type appender interface {
 // the same answer, with no escapes that JSON does not need. Unquoted shell
 // variables in real pipelines survive such bytes.
 func encode(answer any) ([]byte, error) {
-	if a, ok := answer.(appender); ok {
-		return a.appendJSON(make([]byte, 0, 4096)), nil
+	switch a := answer.(type) {
+	case secretList:
+		return a.appendJSON(make([]byte, 0, roomFor(a))), nil
+	case appender:
+		return a.appendJSON(make([]byte, 0, 2048)), nil
 	}
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
@@ -29,6 +33,16 @@ func encode(answer any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
+}
+
+// roomFor is about what a list takes: a buffer that grows is copied, and what
+// it leaves behind holds values until it is collected.
+func roomFor(all []api.Secret) int {
+	room := 1024
+	for i := range all {
+		room += 1024 + all[i].SecretValue.Len() + all[i].SecretComment.Len()
+	}
+	return room
 }
 
 // secretList answers a list.
@@ -120,8 +134,10 @@ func appendOptional(b []byte, name string, text *string) []byte {
 
 func appendTime(b []byte, name string, t api.Time) []byte {
 	b = append(append(b, name...), '"')
-	b = t.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
-	return append(b, '"')
+	// The layout with milliseconds is formatted by the letter, this one is not.
+	b = t.UTC().AppendFormat(b, time.RFC3339)
+	milli := t.Nanosecond() / 1_000_000
+	return append(b[:len(b)-1], '.', byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10), 'Z', '"')
 }
 
 func appendTags(b []byte, tags []api.Tag) []byte {

@@ -64,7 +64,9 @@ func (s *Service) read(ctx context.Context, caller Caller, ev event, resolve fun
 	caller = s.verify(ctx, caller)
 	c := s.newCall(caller, ev, nil, 0)
 	err := c.resolve(ctx, resolve)
-	if errors.Is(err, errUnchanged) && s.audit.Recent(time.Second) {
+	// In this order: a look at the feed counts once what it found was applied,
+	// and may have begun before and ended after the request was resolved.
+	if errors.Is(err, errUnchanged) && s.audit.Recent(time.Second) && s.cache.fresh(c.notes) {
 		return err
 	}
 	err, stale := c.record(ctx, err, func() bool { return s.cache.fresh(c.notes) })

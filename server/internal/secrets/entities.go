@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/server/internal/auth"
@@ -272,8 +273,9 @@ func (f *folder) below() []*folder {
 
 // contents is the secrets of a folder, sealed, by key.
 type contents struct {
-	rows  []store.SecretRow
-	byKey map[string]int
+	rows     []store.SecretRow
+	byKey    map[string]int
+	verified []atomic.Bool // of each row: its head was seen to be authentic
 }
 
 func (c *call) loadContents(ctx context.Context, folderID string) (*contents, error) {
@@ -282,7 +284,7 @@ func (c *call) loadContents(ctx context.Context, folderID string) (*contents, er
 		if err != nil {
 			return nil, 0, err
 		}
-		all := &contents{rows: rows, byKey: make(map[string]int, len(rows))}
+		all := &contents{rows: rows, byKey: make(map[string]int, len(rows)), verified: make([]atomic.Bool, len(rows))}
 		bytes := int64(512)
 		for i, row := range rows {
 			all.byKey[row.Secret.Key] = i

@@ -91,11 +91,13 @@ func (c *call) addFolder(ctx context.Context, v *view, env *environment, f *fold
 	if err != nil {
 		return err
 	}
-	for _, row := range all.rows {
+	v.items = slices.Grow(v.items, len(all.rows))
+	for n := range all.rows {
+		row := &all.rows[n]
 		if len(req.Tags) > 0 && !v.tagged(row.Version, req.Tags) {
 			continue
 		}
-		if err := v.add(c, env, f, row); err != nil {
+		if err := v.add(c, env, f, all, n); err != nil {
 			return err
 		}
 	}
@@ -206,7 +208,7 @@ func mayGet(held policy.Access, at policy.Target, hideValue bool) error {
 // viewOne is the view of one secret, perhaps of an old version.
 func (c *call) viewOne(ctx context.Context, at place, row store.SecretRow, req GetRequest) (*view, error) {
 	v := &view{reach: at.reach, asked: at.asked, options: viewOptions{values: !req.HideValue, expand: req.Expand, kind: "one"}}
-	one := &item{env: at.env, folder: at.folder, row: row, hidden: req.HideValue}
+	one := &item{env: at.env, folder: at.folder, row: &row, hidden: req.HideValue}
 	if req.Version != 0 && req.Version != row.Secret.Version {
 		old, err := c.tx.SecretVersion(ctx, row.Secret.ID, req.Version)
 		if err != nil {
@@ -305,7 +307,7 @@ func (s *Service) Versions(ctx context.Context, caller Caller, id string, offset
 		}
 		v = &view{reach: at.reach, options: viewOptions{values: true, kind: "versions"}}
 		for _, version := range versions {
-			v.items = append(v.items, &item{env: at.env, folder: at.folder, row: store.SecretRow{Secret: row.Secret, Version: version}, old: version.Version != row.Secret.Version})
+			v.items = append(v.items, &item{env: at.env, folder: at.folder, row: &store.SecretRow{Secret: row.Secret, Version: version}, old: version.Version != row.Secret.Version})
 		}
 		c.entry.Items = v.disclosed()
 		return nil

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
 
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/server/internal/policy"
@@ -38,13 +40,16 @@ type viewOptions struct {
 type item struct {
 	env    *environment
 	folder *folder
-	row    store.SecretRow
-	hidden bool // its value is not shown to this caller
-	old    bool // not the current version
+	row    *store.SecretRow // the cache's: not to be changed
+	hidden bool             // its value is not shown to this caller
+	old    bool             // not the current version
+
+	verified *atomic.Bool // of a row of the cache, see contents
 }
 
 // add puts a row into the view as far as policy lets the caller see it.
-func (v *view) add(c *call, env *environment, f *folder, row store.SecretRow) error {
+func (v *view) add(c *call, env *environment, f *folder, all *contents, n int) error {
+	row := &all.rows[n]
 	at := policy.Target{Environment: env.policy, Path: f.path, Key: row.Secret.Key}
 	if !v.access.Allows(policy.DescribeSecret, at) {
 		return nil
@@ -55,7 +60,7 @@ func (v *view) add(c *call, env *environment, f *folder, row store.SecretRow) er
 		return api.Errorf(api.ErrDenied, "You are not allowed to %s on '%s' in %s of %s: a machine identity gets all values of a list or none; ask with viewSecretValue=false for the names",
 			policy.ReadSecret, row.Secret.Key, f.path, env.Slug)
 	}
-	v.items = append(v.items, &item{env: env, folder: f, row: row, hidden: !readable || !v.options.values})
+	v.items = append(v.items, &item{env: env, folder: f, row: row, hidden: !readable || !v.options.values, verified: &all.verified[n]})
 	return nil
 }
 
@@ -93,7 +98,7 @@ func (v *view) etag(key *seal.Key) string {
 	b = strconv.AppendInt(b, wireFormat, 10)
 	b = appendText(b, v.options.kind, v.ID, v.asked, strconv.FormatBool(v.options.values), strconv.FormatBool(v.options.expand), strconv.FormatBool(v.options.recursive))
 	for _, i := range v.items {
-		b = appendText(b, i.row.Secret.ID, i.row.Version.ID, i.row.Secret.Key, i.folder.path, strconv.FormatBool(i.hidden))
+		b = appendText(b, i.row.Secret.ID, i.row.Version.ID, i.row.Secret.Key, v.slug(i), i.folder.path, strconv.FormatBool(i.hidden))
 		for _, id := range i.row.Version.Tags {
 			if tag, ok := v.tags[id]; ok {
 				b = appendText(b, tag.ID, tag.Slug, tag.Color)
@@ -155,7 +160,7 @@ func (s *Service) open(ctx context.Context, v *view) ([]api.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := opener{v, ring.ring, map[string]string{}}
+	o := opener{view: v, ring: ring.ring, done: map[string]expansion{}}
 	all := make([]api.Secret, len(v.items))
 	for n, i := range v.items {
 		if all[n], err = o.secret(i); err != nil {
@@ -169,7 +174,9 @@ func (s *Service) open(ctx context.Context, v *view) ([]api.Secret, error) {
 type opener struct {
 	view *view
 	ring *seal.Keyring
-	done map[string]string // version id -> expanded value
+	done map[string]expansion // by version id
+
+	grown, followed int // bytes that references added so far, and how many were followed
 }
 
 // hiddenValue stands for a value that the caller may not read, as clients of
@@ -179,7 +186,7 @@ const hiddenValue = "<hidden-by-infisical>"
 func (o *opener) secret(i *item) (api.Secret, error) {
 	h, ver := &i.row.Secret, &i.row.Version
 	if !i.old {
-		if err := o.ring.VerifyHead(headOf(h), h.HeadMAC); err != nil {
+		if err := o.verify(i); err != nil {
 			return api.Secret{}, err
 		}
 	}
@@ -201,6 +208,19 @@ func (o *opener) secret(i *item) (api.Secret, error) {
 		return out, nil
 	}
 	return out, o.plaintext(i, &out)
+}
+
+// verify checks that an item is what its secret is at present. What is in the
+// cache does not change, so once is enough there.
+func (o *opener) verify(i *item) error {
+	if i.verified != nil && i.verified.Load() {
+		return nil
+	}
+	err := o.ring.VerifyHead(headOf(&i.row.Secret), i.row.Secret.HeadMAC)
+	if err == nil && i.verified != nil {
+		i.verified.Store(true)
+	}
+	return err
 }
 
 // slug is what the answer calls an item's environment: what was asked.
@@ -253,8 +273,16 @@ func (o *opener) plaintext(i *item, out *api.Secret) error {
 	return nil
 }
 
-// field is the place that a ciphertext of an item is bound to.
+// field is the place that a ciphertext of an item is bound to. The place of a
+// value says whether a comment and metadata belong to it, so that neither can
+// be taken away in the database.
 func (o *opener) field(i *item, name string) seal.Field {
+	if name == "value" && i.row.Version.Comment != nil {
+		name += "+comment"
+	}
+	if strings.HasPrefix(name, "value") && i.row.Version.Metadata != nil {
+		name += "+metadata"
+	}
 	return seal.Field{OrgID: o.view.OrganizationID, ProjectID: o.view.ID, EnvironmentID: i.env.ID, FolderID: i.folder.ID,
 		SecretID: i.row.Secret.ID, Version: i.row.Version.Version, Name: name}
 }

@@ -3,6 +3,7 @@ package secrets
 import (
 	"context"
 	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/hanzoai/kms/api"
@@ -121,8 +122,15 @@ func (s *Service) write(ctx context.Context, caller Caller, ev event, at Place, 
 	if err != nil {
 		return nil, err
 	}
-	// What the caller has just written he knows; it needs no row of its own.
-	return s.open(ctx, &done.view)
+	// The row of the write names what the answer shows.
+	written, err := s.open(ctx, &done.view)
+	if err != nil && ev.action == audit.Delete { // broken ones can be deleted, too
+		for _, i := range done.view.items {
+			i.hidden = true
+		}
+		return s.open(ctx, &done.view)
+	}
+	return written, err
 }
 
 // sealsOf is how many encryptions writes take at most: value, comment and
@@ -335,13 +343,14 @@ func (w *writer) delete(ctx context.Context, write Write) error {
 		return err
 	}
 	w.wrote(row)
+	w.view.items[len(w.view.items)-1].old = true // no head speaks for it any more
 	return nil
 }
 
 // wrote notes a secret for the answer and the audit row.
 func (w *writer) wrote(row store.SecretRow) {
 	readable := w.at.access.Allows(policy.ReadSecret, policy.Target{Environment: w.at.env.policy, Path: w.at.folder.path, Key: row.Secret.Key})
-	w.view.items = append(w.view.items, &item{env: w.at.env, folder: w.at.folder, row: row, hidden: !readable})
+	w.view.items = append(w.view.items, &item{env: w.at.env, folder: w.at.folder, row: &row, hidden: !readable})
 	w.items = append(w.items, store.ManifestItem{Environment: w.at.env.Slug, Path: w.at.folder.path, Key: row.Secret.Key, Version: row.Secret.Version})
 }
 
@@ -353,7 +362,7 @@ type sealed struct{ value, comment, metadata []byte }
 // checked first, or an old version that was put back would be carried on.
 func (w *writer) plaintext(ctx context.Context, row store.SecretRow, write Write) (old sealed, err error) {
 	o := opener{view: &w.view, ring: w.ring}
-	i := &item{env: w.at.env, folder: w.at.folder, row: row}
+	i := &item{env: w.at.env, folder: w.at.folder, row: &row}
 	if err := w.ring.VerifyHead(headOf(&row.Secret), row.Secret.HeadMAC); err != nil {
 		return old, w.broken(ctx, i, err)
 	}
@@ -435,19 +444,22 @@ func (w *writer) attributes(ver *store.SecretVersion, write Write) error {
 			return api.Errorf(api.ErrNotFound, "Tag not found: '%s'", named(id))
 		}
 	}
-	ver.Tags = write.TagIDs
+	ver.Tags = slices.Clone(write.TagIDs)
+	slices.Sort(ver.Tags)
+	ver.Tags = slices.Compact(ver.Tags) // the same id twice is one tag
 	return nil
 }
 
 func (w *writer) seal(row *store.SecretRow, plain sealed) (err error) {
 	o := opener{view: &w.view, ring: w.ring}
-	i := &item{env: w.at.env, folder: w.at.folder, row: *row}
+	i := &item{env: w.at.env, folder: w.at.folder, row: row}
 	ver := &row.Version
-	if ver.Value, err = w.ring.Seal(plain.value, o.field(i, "value")); err == nil {
-		ver.Comment, err = w.sealOptional(plain.comment, o.field(i, "comment"))
+	// The value comes last: its place says whether there are the other two.
+	if ver.Comment, err = w.sealOptional(plain.comment, o.field(i, "comment")); err == nil {
+		ver.Metadata, err = w.sealOptional(plain.metadata, o.field(i, "metadata"))
 	}
 	if err == nil {
-		ver.Metadata, err = w.sealOptional(plain.metadata, o.field(i, "metadata"))
+		ver.Value, err = w.ring.Seal(plain.value, o.field(i, "value"))
 	}
 	if errors.Is(err, seal.ErrBudget) { // others took the room that was made
 		return audit.ErrStale
