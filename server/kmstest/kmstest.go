@@ -70,12 +70,14 @@ type Server struct {
 	OrgID    string
 	Config   Config
 
-	tb      testing.TB
-	clock   *Clock
-	logs    *logs
-	stop    func() // ends the server that runs now
-	app     *app.App
-	planted []string
+	tb    testing.TB
+	clock *Clock
+	logs  *logs
+	stop  func() // ends the server that runs now
+	app   *app.App
+
+	mu      sync.Mutex
+	planted []string // guarded by mu
 }
 
 // New starts a server, and stops it when the test is over.
@@ -187,7 +189,8 @@ func (s *Server) bootstrap() {
 		s.tb.Fatalf("bootstrap: %v", err)
 	}
 	s.Token, s.OrgID = done.Token, done.Organization.ID
-	s.planted = append(s.planted, password, done.Token.Reveal())
+	s.Plant(password)
+	s.Plant(done.Token.Reveal())
 }
 
 func (s *Server) finish() {
@@ -212,7 +215,11 @@ func (s *Server) Value() string {
 }
 
 // Plant makes a value one that must not turn up in the log.
-func (s *Server) Plant(value string) { s.planted = append(s.planted, value) }
+func (s *Server) Plant(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.planted = append(s.planted, value)
+}
 
 // Leak reports whether text holds a value in the clear or in a usual encoding,
 // and in which.

@@ -91,10 +91,11 @@ const maxBatch = 1024
 
 // writer numbers the batches of one worker. A worker has one batch in flight,
 // so the numbers of a run have no gap however the process ends; a batch that
-// failed ends its run.
+// failed ends its run, and so does midnight: days are dropped whole.
 type writer struct {
 	run    string
 	number int64
+	day    int64 // of the last batch
 }
 
 func (l *Log) work(q *queue) {
@@ -167,8 +168,11 @@ func (l *Log) unwritten(err error) error {
 
 // batch makes the rows of entries, with MACs, and the batch row over them.
 func (l *Log) batch(w *writer, entries []*Entry) (store.AuditBatch, []store.AuditRow, []store.Manifest) {
-	w.number++
 	now := l.cfg.Now().UnixMicro()
+	if day := store.Day(now); day != w.day {
+		*w = writer{run: store.NewID(), day: day}
+	}
+	w.number++
 	batch := store.AuditBatch{Run: w.run, Number: w.number, Count: int64(len(entries)), CreatedAt: now}
 	rows := make([]store.AuditRow, len(entries))
 	macs := make([][]byte, 0, len(entries))

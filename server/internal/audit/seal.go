@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	sealInterval  = 10 * time.Second
+	sealInterval  = 30 * time.Second
 	headInterval  = time.Minute
 	dailyInterval = time.Hour
 	sealBatches   = 5000 // batches of one link at most

@@ -37,6 +37,7 @@ type verifier struct {
 	runs      map[string]int64 // highest batch number seen of each run
 	manifests map[string]bool  // (day, hash) found intact
 	cutoff    int64            // days before it may have been dropped
+	anchor    int64            // number of the first link, where older ones were dropped
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -90,6 +91,9 @@ func (v *verifier) chain(ctx context.Context, tx *store.Tx, seen []Head) (last s
 		}
 	}
 	for number := range heads {
+		if number < v.anchor {
+			continue // dropped with its days
+		}
 		v.problem("link %d of the chain, seen before, is missing: the chain was cut off", number)
 	}
 	v.report.Head = Head{Number: last.Number, Digest: hex.EncodeToString(last.Digest)}
@@ -101,6 +105,8 @@ func (v *verifier) link(ctx context.Context, tx *store.Tx, last, link store.Chai
 	switch {
 	case !v.log.cfg.Keys.Check(link.MAC, "audit chain", encodeLink(&link)):
 		v.problem("link %d of the chain was edited or forged", link.Number)
+	case last.Number == 0 && link.LastAt < v.cutoff: // what came before was dropped with its days
+		v.anchor = link.Number
 	case link.Number != last.Number+1:
 		v.problem("link %d of the chain is missing", last.Number+1)
 	case !bytes.Equal(link.Previous, last.Digest):
@@ -153,7 +159,7 @@ func (v *verifier) unsealed(ctx context.Context, tx *store.Tx, last store.ChainL
 func (v *verifier) batches(ctx context.Context, tx *store.Tx, batches []store.AuditBatch) error {
 	for _, b := range batches {
 		v.report.Batches++
-		if highest := v.runs[b.Run]; b.Number != highest+1 && (highest != 0 || b.CreatedAt >= v.cutoff+2*day) {
+		if highest := v.runs[b.Run]; b.Number != highest+1 {
 			v.problem("batch %d of run %s is missing", highest+1, b.Run)
 		}
 		v.runs[b.Run] = b.Number
@@ -167,8 +173,6 @@ func (v *verifier) batches(ctx context.Context, tx *store.Tx, batches []store.Au
 	}
 	return nil
 }
-
-const day = int64(24 * time.Hour / time.Microsecond)
 
 func (v *verifier) rows(ctx context.Context, tx *store.Tx, b store.AuditBatch, rows []store.AuditRow) error {
 	parts := [][]byte{encodeBatch(&b)}

@@ -539,16 +539,22 @@ func (s *Service) ClientSecrets(ctx context.Context, caller Caller, id string) (
 
 // ClientSecret gives what is known of one client secret.
 func (s *Service) ClientSecret(ctx context.Context, caller Caller, id, secretID string) (wire api.ClientSecret, err error) {
-	all, err := s.ClientSecrets(ctx, caller, id)
-	if err != nil {
-		return wire, err
-	}
-	for _, one := range all {
-		if one.ID == secretID {
-			return one, nil
+	err = s.look(ctx, caller, event{audit.Read, "get-identity-universal-auth-client-secret"}, func(ctx context.Context, c *call) error {
+		a, err := c.identity(ctx, id, policy.ReadIdentities)
+		if err != nil {
+			return err
 		}
-	}
-	return wire, errNoClientSecret(secretID)
+		if a.universalAuth == nil {
+			return errNoUniversalAuth
+		}
+		row, err := c.tx.ClientSecret(ctx, secretID)
+		if errors.Is(err, api.ErrNotFound) || err == nil && row.IdentityID != a.id {
+			return errNoClientSecret(secretID)
+		}
+		wire = wireClientSecret(row, *a.universalAuth)
+		return err
+	})
+	return wire, err
 }
 
 func errNoClientSecret(id string) error {

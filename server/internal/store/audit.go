@@ -112,12 +112,17 @@ func (s *Store) PartitionAudit(ctx context.Context, from, to int64) error {
 }
 
 // DropAudit deletes the audit rows, manifests and batches of all days before
-// the day of the given microsecond.
+// the day of the given microsecond, and the links that sealed them but for the
+// last, from which the chain goes on.
 func (s *Store) DropAudit(ctx context.Context, before int64) error {
 	if err := s.engine.dropDays(ctx, Day(before)); err != nil {
 		return unavailable("drop old audit rows", err)
 	}
-	return nil
+	return s.Update(ctx, func(tx *Tx) error {
+		_, err := tx.exec(ctx, "drop old links of the audit chain",
+			"DELETE FROM audit_chain WHERE last_at < $1 AND number < (SELECT max(number) FROM audit_chain WHERE last_at < $1)", Day(before))
+		return err
+	})
 }
 
 const microsPerDay = 24 * 60 * 60 * 1_000_000
