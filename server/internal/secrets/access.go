@@ -18,7 +18,7 @@ import (
 
 // ProjectRef names a project: by id or slug, as the wire takes either in
 // either field. An empty one stands for the only project of the caller.
-// Organization, the slug of an organisation, narrows where a slug is looked for.
+// Organization, the slug or id of an organisation, narrows where a slug is looked for.
 type ProjectRef struct{ ID, Slug, Organization string }
 
 // text is what that names the project; the id goes before the slug.
@@ -65,8 +65,8 @@ func (c *call) project(ctx context.Context, ref ProjectRef) (reach, error) {
 
 func (c *call) findProject(ctx context.Context, ref ProjectRef) (*project, error) {
 	switch {
-	case ref.ID != "" && api.IsID(ref.ID):
-		return c.projectByID(ctx, ref)
+	case ref.Organization == "" && api.IsID(ref.text()): // no slug is shaped like an id
+		return c.projectByID(ctx, ProjectRef{ID: ref.text()})
 	case ref.text() != "":
 		return c.projectBySlug(ctx, ref)
 	}
@@ -91,7 +91,7 @@ func (c *call) projectBySlug(ctx context.Context, ref ProjectRef) (*project, err
 		if err != nil {
 			return nil, err
 		}
-		if projectID, ok := o.projects[ref.text()]; ok && (ref.Organization == "" || ref.Organization == o.Slug) {
+		if projectID, ok := o.projects[ref.text()]; ok && (ref.Organization == "" || ref.Organization == o.Slug || ref.Organization == o.ID) {
 			found = append(found, projectID)
 		}
 	}

@@ -193,10 +193,10 @@ func TestAnAlteredSecretIsAnErrorAndNeverAValue(t *testing.T) {
 				attacks = append(attacks, attack{name: fmt.Sprintf("byte %d of %s is flipped", at, field),
 					steps: []step{{"UPDATE secret_versions SET " + field + " = $1 WHERE id = $2", []any{flipped(sealed, at), a.now}}}})
 			}
-			cuts := [][]byte{sealed[:32], sealed[:len(sealed)-1], append(bytes.Clone(sealed), 0)}
-			if field == "value" { // of the others, none is none
-				cuts = append(cuts, []byte{}, sealed[:1])
+			if field != "value" {
+				attacks = append(attacks, attack{name: field + " is taken away", steps: []step{{"UPDATE secret_versions SET " + field + " = NULL WHERE id = $1", []any{a.now}}}})
 			}
+			cuts := [][]byte{{}, sealed[:1], sealed[:32], sealed[:len(sealed)-1], append(bytes.Clone(sealed), 0)}
 			for _, cut := range cuts {
 				attacks = append(attacks, attack{name: fmt.Sprintf("%s has %d bytes", field, len(cut)),
 					steps: []step{{"UPDATE secret_versions SET " + field + " = $1 WHERE id = $2", []any{cut, a.now}}}})
@@ -289,6 +289,23 @@ func TestADeletedSecretCannotBeBroughtBackInTheDatabase(t *testing.T) {
 		v.changed(t)
 		v.wantBroken(t)
 	})
+}
+
+// Deleting is the other way out, and its answer shows no value.
+func TestASecretThatBrokeCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	v := newVictim(t, kmstest.SQLite)
+	a := v.ids(t, "here", "A")
+	execute(t, v.db, "UPDATE secrets SET head_mac = $1 WHERE id = $2", []byte{1}, a.secret)
+	execute(t, v.db, "UPDATE secret_versions SET value = $1 WHERE id = $2", []byte{1}, a.now)
+	v.changed(t)
+	gone, err := v.Admin().Delete(t.Context(), v.scopes["here"], "A")
+	if err != nil || gone.SecretValue != "<hidden-by-infisical>" {
+		t.Fatalf("delete it: %v", err)
+	}
+	if _, err := v.Admin().Get(t.Context(), v.scopes["here"], "A", sdk.GetOptions{}); !errors.Is(err, api.ErrNotFound) {
+		t.Errorf("after that: %v", err)
+	}
 }
 
 // The error tells to set the secret anew: that works, and needs no other tool.
