@@ -129,7 +129,7 @@ func aliasUpdate(x *exchange) (any, error) {
 		w.IfVersion = *body.Version
 	}
 	if match := strings.Trim(x.r.Header.Get("If-Match"), `"`); match != "" && match != "*" {
-		if w.IfVersion, err = strconv.ParseInt(match, 10, 64); err != nil {
+		if w.IfVersion, err = strconv.ParseInt(match, 10, 64); err != nil || w.IfVersion < 1 {
 			return nil, api.Errorf(api.ErrInvalid, "The header If-Match must be the version of the secret")
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/hanzoai/kms/api"
@@ -56,21 +58,21 @@ func decodeJSON(data []byte, out any) error {
 
 func wanted(goType string) string {
 	switch {
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
 	case strings.HasSuffix(goType, "string"):
 		return "a string"
 	case strings.HasSuffix(goType, "bool"):
 		return "true or false"
 	case strings.Contains(goType, "int"):
 		return "a whole number"
-	case strings.HasPrefix(goType, "[]"):
-		return "a list"
 	}
 	return "an object"
 }
 
 // checkJSON refuses, before anything is decoded, bodies that parsers disagree
-// about or choke on: bytes that are not UTF-8, the same field twice in any
-// case, nesting without end.
+// about or choke on: bytes that are not UTF-8, escapes that stand for no
+// character, the same field twice in any case, nesting without end.
 func checkJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return api.Errorf(api.ErrInvalid, "The body is not UTF-8")
@@ -89,6 +91,9 @@ func checkJSON(data []byte) error {
 			seen = seen[:len(seen)-1]
 		case '"':
 			end := stringEnd(data, i)
+			if halfRune(data[i:end]) {
+				return api.Errorf(api.ErrInvalid, "The body has a \\u escape that is half of a character: send both halves, or the character itself")
+			}
 			if isField(data, end) {
 				name := fieldName(data[i:end])
 				if seen[len(seen)-1][name] {
@@ -124,14 +129,50 @@ func isField(data []byte, i int) bool {
 	return i < len(data) && data[i] == ':'
 }
 
+// halfRune reports whether a string has a \u escape of half a surrogate pair,
+// which the decoder would silently make another character of.
+func halfRune(quoted []byte) bool {
+	for i := 0; i < len(quoted)-1; i++ {
+		if quoted[i] != '\\' {
+			continue
+		}
+		i++
+		if quoted[i] != 'u' {
+			continue
+		}
+		first := escaped(quoted[i:])
+		i += 4
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if i+6 >= len(quoted) || quoted[i+1] != '\\' || quoted[i+2] != 'u' || utf16.DecodeRune(first, escaped(quoted[i+2:])) == unicode.ReplacementChar {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escaped is the number of an escape of four hex digits behind its u.
+func escaped(text []byte) rune {
+	n, _ := strconv.ParseUint(string(text[1:5]), 16, 16) // the body is valid JSON
+	return rune(n)
+}
+
 // fieldName is the name of a field as the decoder compares it: without escapes
-// and without regard to case.
+// and with one letter for all that fold into each other, as s and \u017f do.
 func fieldName(quoted []byte) string {
 	var name string
 	if json.Unmarshal(quoted, &name) != nil {
 		return string(quoted)
 	}
-	return strings.ToLower(name)
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, name)
 }
 
 // form decodes the body of a login: JSON, or a form as some clients post it.
@@ -145,7 +186,7 @@ func (x *exchange) form() (url.Values, error) {
 		return nil, api.Errorf(api.ErrTooLarge, "The form is larger than 64 KiB")
 	}
 	values, err := url.ParseQuery(string(data))
-	if err != nil {
+	if err != nil || !printableValues(values) {
 		return nil, api.Errorf(api.ErrInvalid, "The form cannot be parsed: escape its values")
 	}
 	return values, nil

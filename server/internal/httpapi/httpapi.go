@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/server/internal/auth"
@@ -116,6 +117,7 @@ func (x *exchange) route() (route, error) {
 		x.params = params
 		return *found, nil
 	case known:
+		x.w.Header().Set("Allow", strings.Join(x.h.routes.allowed(path), ", "))
 		return route{}, &api.Error{StatusCode: http.StatusMethodNotAllowed, Name: "MethodNotAllowed", Kind: "invalid", Message: "The route exists, but not with this method"}
 	}
 	return route{}, api.Errorf(api.ErrNotFound, "There is no such route")
@@ -127,16 +129,14 @@ func (x *exchange) route() (route, error) {
 // (CVE-2026-3605).
 func canonicalPath(u *url.URL) (string, error) {
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	bad := api.Errorf(api.ErrInvalid, "The path has a segment that is empty, '.' or '..', or an encoded slash: send it in its plain form")
+	bad := api.Errorf(api.ErrInvalid, "The path has a segment that is empty, '.' or '..', an encoded slash, or bytes that are no text: send it in its plain form")
 	for _, segment := range strings.Split(strings.TrimPrefix(path, "/"), "/") {
 		plain, err := url.PathUnescape(segment)
 		if err != nil || segment == "" && path != "" || plain == "." || plain == ".." || strings.ContainsAny(plain, "/\\") {
 			return "", bad
 		}
-		for i := range len(plain) {
-			if plain[i] < ' ' || plain[i] == 0x7f {
-				return "", bad
-			}
+		if !printable(plain) {
+			return "", bad
 		}
 	}
 	if strings.HasPrefix(path, "/v") && !strings.HasPrefix(path, "/v1/kms/") || path == "/status" {
@@ -145,11 +145,36 @@ func canonicalPath(u *url.URL) (string, error) {
 	return path, nil
 }
 
+// printable reports whether text is UTF-8 without control characters: others
+// no name has, and the engines disagree about them.
+func printable(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] == 0x7f {
+			return false
+		}
+	}
+	return utf8.ValidString(text)
+}
+
+func printableValues(all url.Values) bool {
+	for _, values := range all {
+		for _, value := range values {
+			if !printable(value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // prepare finds out who calls from where, and parses the query.
 func (x *exchange) prepare() error {
 	var err error
 	if x.query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
 		return api.Errorf(api.ErrInvalid, "The query of the URL cannot be parsed: escape it")
+	}
+	if !printableValues(x.query) {
+		return api.Errorf(api.ErrInvalid, "A query parameter has a control character or is not UTF-8: send text")
 	}
 	remote, err := netip.ParseAddrPort(x.r.RemoteAddr)
 	if err != nil {
@@ -175,11 +200,11 @@ func bearer(header http.Header) api.Value {
 // requestID draws an id of the form that clients print: "req-" and 14 letters
 // and digits.
 func requestID() string {
-	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789__"
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	random := make([]byte, 14)
 	rand.Read(random)
 	for i, b := range random {
-		random[i] = letters[b&63]
+		random[i] = letters[int(b)%len(letters)]
 	}
 	return "req-" + string(random)
 }

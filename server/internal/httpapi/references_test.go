@@ -113,9 +113,10 @@ func TestWhatReferencesMakeOfAValueIsBounded(t *testing.T) {
 	w.ok("POST", "/api/v1/folders", w.body("dev", "", "name", "many"))
 	w.ok("POST", "/api/v1/folders", w.body("dev", "", "name", "ring"))
 
-	w.set("dev", "/bomb", "L9", strings.Repeat("x", 1000))
+	// At the third level already this would be 100 GB.
+	w.set("dev", "/bomb", "L9", strings.Repeat("x", 1<<20))
 	for i := 8; i >= 0; i-- {
-		w.set("dev", "/bomb", fmt.Sprint("L", i), strings.Repeat(fmt.Sprintf("${L%d}", i+1), 50))
+		w.set("dev", "/bomb", fmt.Sprint("L", i), strings.Repeat(fmt.Sprintf("${L%d}", i+1), 100_000))
 	}
 	w.refused(413, "too_large", "GET", raw+"/L0"+w.at("dev", "/bomb"), nil)
 	w.refused(413, "too_large", "GET", raw+w.at("dev", "/bomb"), nil)

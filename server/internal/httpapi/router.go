@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -85,6 +86,20 @@ func (n *node) match(method string, segments []string) (found *route, known bool
 		return n.rest.methods[method], true
 	}
 	return nil, known || n.rest != nil
+}
+
+// allowed lists the methods that a path has, sorted; HEAD goes with GET.
+func (n *node) allowed(path string) []string {
+	var all []string
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPatch, http.MethodPost, http.MethodPut} {
+		if found, _, _ := n.find(method, path); found != nil {
+			all = append(all, method)
+			if method == http.MethodGet {
+				all = append(all, http.MethodHead)
+			}
+		}
+	}
+	return all
 }
 
 func (r *route) params(segments []string) map[string]string {

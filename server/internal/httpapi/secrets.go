@@ -131,7 +131,6 @@ type scope struct {
 	SecretPath    *string `json:"secretPath"`
 	Path          *string `json:"path"`
 	Directory     *string `json:"directory"`
-	Type          *string `json:"type"`
 }
 
 func (s scope) place() secrets.Place {
@@ -155,6 +154,7 @@ func text(all ...*string) string {
 type secretBody struct {
 	SecretKey      *string    `json:"secretKey"`
 	SecretName     *string    `json:"secretName"`
+	Type           *string    `json:"type"`
 	NewSecretName  *string    `json:"newSecretName"`
 	SecretValue    *api.Value `json:"secretValue"`
 	SecretComment  *api.Value `json:"secretComment"`
@@ -223,7 +223,7 @@ func (x *exchange) writeOne(do func(secrets.Place, secrets.Write) ([]api.Secret,
 	if err := x.body(&body); err != nil {
 		return nil, err
 	}
-	if err := shared(text(body.Type)); err != nil {
+	if err := firstError(shared(text(body.Type)), shared(x.first("type"))); err != nil {
 		return nil, err
 	}
 	written, err := do(x.bodyPlace(body.scope), body.write(x.params["name"]))
@@ -251,6 +251,7 @@ func (x *exchange) bodyPlace(s scope) secrets.Place {
 type batchBody struct {
 	scope
 	Mode    *string      `json:"mode"`
+	Type    *string      `json:"type"`
 	Secrets []secretBody `json:"secrets"`
 }
 
@@ -286,11 +287,14 @@ func (x *exchange) writeAll(do func(batchBody, secrets.Place, []secrets.Write) (
 	if err := x.bodyUpTo(api.MaxBatchBody, &body); err != nil {
 		return nil, err
 	}
-	if err := shared(text(body.Type)); err != nil {
+	if err := firstError(shared(text(body.Type)), shared(x.first("type"))); err != nil {
 		return nil, err
 	}
 	writes := make([]secrets.Write, len(body.Secrets))
 	for i, s := range body.Secrets {
+		if err := shared(text(s.Type)); err != nil {
+			return nil, err
+		}
 		writes[i] = s.write(text(s.SecretKey, s.SecretName))
 	}
 	written, err := do(body, x.bodyPlace(body.scope), writes)

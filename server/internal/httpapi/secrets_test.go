@@ -56,11 +56,6 @@ func (w *wire) role(role string) *wire {
 	return w.as(login["accessToken"].(string))
 }
 
-// in is a subtest.
-func (w *wire) in(name string, test func(w *wire)) {
-	w.Run(name, func(t *testing.T) { test(&wire{t, w.kms, w.project, w.token}) })
-}
-
 // do sends a body (text as it is, other things as JSON) and headers, given as
 // names and values in turn.
 func (w *wire) do(method, target string, body any, headers ...string) answer {

@@ -18,9 +18,10 @@ type call struct {
 	s      *Service
 	caller Caller
 	now    time.Time
-	tx     *store.Tx // the snapshot to load from; nil: the cache
-	tick   uint64    // of when tx began
-	notes  []note    // what the request was resolved from
+	tx     *store.Tx      // the snapshot to load from; nil: the cache
+	tick   uint64         // of when tx began
+	notes  []note         // what the request was resolved from
+	loaded map[entity]any // from tx
 
 	actor  *actor
 	claims auth.Claims // of a signed token
@@ -32,6 +33,9 @@ type event struct{ action, name string }
 
 func (s *Service) newCall(caller Caller, ev event, tx *store.Tx, tick uint64) *call {
 	c := &call{s: s, caller: caller, now: s.now(), tx: tx, tick: tick}
+	if tx != nil {
+		c.loaded = map[entity]any{}
+	}
 	c.entry.AuditRow = store.AuditRow{Action: ev.action, Event: ev.name, Outcome: audit.Success,
 		IP: address(caller), UserAgent: clip(caller.UserAgent, 256), RequestID: caller.RequestID, ActorType: "unknownUser"}
 	return c

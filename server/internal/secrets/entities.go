@@ -18,8 +18,14 @@ import (
 func entityOf[T any](ctx context.Context, c *call, kind, id string, load func(ctx context.Context, tx *store.Tx) (*T, int64, error)) (*T, error) {
 	e := entity{kind, id}
 	if c.tx != nil {
+		if got, ok := c.loaded[e]; ok { // the snapshot does not change
+			return got.(*T), nil
+		}
 		c.notes = append(c.notes, note{e, c.tick})
 		value, _, err := load(ctx, c.tx)
+		if err == nil {
+			c.loaded[e] = value
+		}
 		return value, err
 	}
 	got, tick, found := c.s.cache.get(e)

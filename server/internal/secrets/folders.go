@@ -271,6 +271,11 @@ func (at place) mayMove(path string) error {
 	if at.tree.byPath[path] != nil {
 		return api.Errorf(api.ErrExists, "Folder already exists: '%s' in environment '%s'", path, at.env.Slug)
 	}
+	for _, f := range at.folder.below() {
+		if len(f.path)-len(at.folder.path)+len(path) > api.MaxPath {
+			return api.Errorf(api.ErrInvalid, "the path of a folder below would have more than %d bytes, with which nobody could reach it: give a shorter name", api.MaxPath)
+		}
+	}
 	if !at.access.Allows(policy.CreateFolder, policy.Target{Environment: at.env.policy, Path: path}) {
 		return errRefused(policy.CreateFolder, "folder "+path)
 	}

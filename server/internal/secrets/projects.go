@@ -89,7 +89,10 @@ func slugify(name string) string {
 	}, clip(name, 40))
 	random := make([]byte, 2)
 	rand.Read(random)
-	return strings.Trim(slug, "-") + "-" + hex.EncodeToString(random)
+	if slug = strings.Trim(slug, "-"); slug == "" {
+		slug = "project"
+	}
+	return slug + "-" + hex.EncodeToString(random)
 }
 
 func (c *call) makeProject(ctx context.Context, tx *store.Tx, organizationID string, req NewProject) (*project, error) {

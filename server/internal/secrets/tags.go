@@ -76,7 +76,7 @@ func (s *Service) SetTag(ctx context.Context, caller Caller, ref ProjectRef, id,
 		if taken, ok := r.tagsBySlug[slug]; ok && taken.ID != tag.ID {
 			return api.Errorf(api.ErrExists, "Tag with slug '%s' already exists", slug)
 		}
-		if len(r.tags) >= maxTags {
+		if id == "" && len(r.tags) >= maxTags {
 			return api.Errorf(api.ErrInvalid, "the project has %d tags: one project has at most %d", len(r.tags), maxTags)
 		}
 		wire = wireTag(tag)
