@@ -136,6 +136,13 @@ func TestWhatReferencesMakeOfAValueIsBounded(t *testing.T) {
 		t.Errorf("alone: %d bytes", len(got))
 	}
 
+	w.set("dev", "/", "FOUR", strings.Repeat("${dev.many.BIG}", 4))
+	if got := w.get("dev", "/", "FOUR")["secretValue"].(string); len(got) != 4<<20 {
+		t.Errorf("four: %d bytes", len(got))
+	}
+	w.set("dev", "/", "FIVE", strings.Repeat("${dev.many.BIG}", 5))
+	w.refused(413, "too_large", "GET", raw+"/FIVE"+w.at("dev", "/"), nil)
+
 	// Everything refers to everything: the ways are as the factorial.
 	var names []string
 	for i := range 30 {
