@@ -92,7 +92,7 @@ func TestATagChangesWhenTheBodyDoes(t *testing.T) {
 			}
 		}
 		look()
-		steps := map[string]int{kmstest.SQLite: 60, kmstest.Postgres: 10}[engine]
+		steps := map[string]int{kmstest.SQLite: 40, kmstest.Postgres: 8}[engine]
 		for step := range steps {
 			oldBodies, oldTags := append([]string{}, bodies...), append([]string{}, tags...)
 			what, referred := p.mutate()

@@ -38,8 +38,10 @@ type answer struct {
 // refuses one may repeat any of it.
 const canary = "c4nary-5ecret-Pa$$"
 
+// newWire starts a server of the test's own, beside other tests.
 func newWire(t *testing.T, engine string) *wire {
 	t.Helper()
+	t.Parallel()
 	kms := kmstest.New(t, kmstest.Options{Engine: engine})
 	kms.Plant(canary)
 	return &wire{t, kms, kms.Project("shop"), kms.Token.Reveal()}
