@@ -85,3 +85,31 @@ func TestABadRequestIsToldWhatIsWrongAndNothingElse(t *testing.T) {
 		}
 	})
 }
+
+// A NUL is valid in JSON and in no text of PostgreSQL: wherever it turns up, it
+// is the client's mistake, not the database's.
+func TestANULInABodyIsTheClientsMistake(t *testing.T) {
+	t.Parallel()
+	kms := kmstest.New(t, kmstest.Options{Engine: kmstest.Postgres})
+	project := kms.Project("shop")
+	admin := knock(t, kms, kms.Token.Reveal())
+	for _, call := range []struct {
+		method, path string
+		body         fields
+		want         int
+	}{
+		{"POST", "/api/v1/auth/universal-auth/login", fields{"clientId": "a\x00b", "clientSecret": "st.x\x00"}, 401},
+		{"POST", "/api/v3/auth/login", fields{"email": "a\x00@example.com", "password": "x"}, 400},
+		{"POST", "/api/v1/identities", fields{"name": "a\x00b"}, 400},
+		{"POST", "/api/v1/identities", fields{"name": "a", "organizationId": "a\x00b"}, 404},
+		{"POST", "/api/v1/projects", fields{"projectName": "a", "slug": "a\x00b"}, 400},
+		{"POST", "/api/v3/secrets/raw/A", fields{"workspaceId": "a\x00b", "environment": "dev", "secretValue": "x"}, 404},
+		{"POST", "/api/v3/secrets/raw/A", fields{"workspaceId": project.ID, "environment": "d\x00v", "secretValue": "x"}, 404},
+		{"POST", "/api/v3/secrets/raw/A", fields{"workspaceId": project.ID, "environment": "dev", "secretPath": "/a\x00", "secretValue": "x"}, 400},
+		{"POST", "/api/v3/secrets/raw/A", fields{"workspaceId": project.ID, "environment": "dev", "secretValue": "a value may\x00"}, 200},
+		{"POST", "/api/v1/folders", fields{"workspaceId": project.ID, "environment": "dev", "name": "a\x00b"}, 400},
+		{"POST", "/api/v1/projects/" + project.ID + "/tags", fields{"slug": "a", "color": "\x00"}, 400},
+	} {
+		admin.want(call.want, call.method, call.path, call.body)
+	}
+}

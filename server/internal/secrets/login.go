@@ -144,6 +144,9 @@ func (c *call) clientSecretID(ctx context.Context, secret api.Value) (*secretNam
 
 // universalAuth finds whether a client id exists; nil is that it does not.
 func (c *call) universalAuth(ctx context.Context, clientID string) (*store.UniversalAuth, error) {
+	if !api.IsID(clientID) {
+		return nil, nil
+	}
 	var ua store.UniversalAuth
 	err := c.view(ctx, func(tx *store.Tx) (err error) {
 		ua, err = tx.UniversalAuthByClientID(ctx, clientID)

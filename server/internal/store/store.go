@@ -19,6 +19,7 @@ import (
 	"github.com/hanzoai/kms/api"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Config says which database to open: URI for PostgreSQL, else Dir for SQLite.
@@ -134,6 +135,10 @@ func (s *Store) run(ctx context.Context, do func(context.Context, func(*Tx) erro
 func unavailable(what string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%s: %w", what, err)
+	}
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "22021" { // text with a NUL in it
+		return api.Errorf(api.ErrInvalid, "the request has a text that cannot be stored: take the control characters out")
 	}
 	return &dbError{what: what, err: err}
 }
