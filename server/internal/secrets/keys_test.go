@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/sdk"
@@ -411,6 +412,47 @@ func TestTheFirstWriteToAProjectMakesItsKey(t *testing.T) {
 		all, err := kms.Admin().ListSecrets(sdk.ListSecretsOptions{ProjectID: project.ID, Environment: "dev"})
 		if err != nil || len(all) != 8 {
 			t.Errorf("%d secrets, %v, want 8", len(all), err)
+		}
+	})
+}
+
+// Once a year, and at the word of kms-server rotate-keys, every project gets a
+// new version of its key, while replicas serve.
+func TestProjectsGetNewKeysOnceAYearAndOnCommand(t *testing.T) {
+	t.Parallel()
+	kmstest.OnBoth(t, func(t *testing.T, engine string) {
+		clock := &kmstest.Clock{}
+		kms := kmstest.New(t, kmstest.Options{Engine: engine, Clock: clock})
+		replica := kms
+		if engine == kmstest.Postgres {
+			replica = kmstest.New(t, kmstest.Options{Beside: kms, Clock: clock})
+		}
+		project := kms.Project("shop")
+		db := database(t, kms)
+		sealedBy := func(key string) byte {
+			return blob(t, db, "SELECT v.value FROM secrets s JOIN secret_versions v ON v.id = s.version_id WHERE s.key = $1", key)[4]
+		}
+		for want := byte(1); want <= 3; want++ {
+			key := fmt.Sprintf("KEY_%d", want)
+			replica.Put(project, "dev", "/", key, key)
+			if got := sealedBy(key); got != want {
+				t.Errorf("%s is sealed by key %d, want %d", key, got, want)
+			}
+			for _, server := range []*kmstest.Server{kms, replica} {
+				all, err := server.Admin().ListSecrets(sdk.ListSecretsOptions{ProjectID: project.ID, Environment: "dev"})
+				if err != nil || len(all) != int(want) || all[0].SecretValue != "KEY_1" {
+					t.Fatalf("with %d keys: %d secrets, %v", want, len(all), err)
+				}
+			}
+			switch want {
+			case 1:
+				if n, err := kms.App().Service().RotateDataKeys(t.Context()); err != nil || n != 1 {
+					t.Fatalf("rotate: %d projects, %v", n, err)
+				}
+				replica.Put(project, "prod", "/", "WHICH_HEARS_OF_IT", "by its look at the change feed")
+			case 2:
+				clock.Advance(366 * 24 * time.Hour)
+			}
 		}
 	})
 }
