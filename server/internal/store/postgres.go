@@ -78,7 +78,11 @@ func (p *postgres) update(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func (p *postgres) transact(ctx context.Context, options pgx.TxOptions, fn func(*Tx) error) error {
-	tx, err := p.pool.BeginTx(ctx, options)
+	var tx pgx.Tx
+	err := p.overLost(ctx, func() (err error) {
+		tx, err = p.pool.BeginTx(ctx, options)
+		return err
+	})
 	if err != nil {
 		return unavailable("begin a transaction", err)
 	}
@@ -98,7 +102,23 @@ func (p *postgres) retryable(err error) bool {
 	return errors.As(err, &refused) && (refused.Code == "40001" || refused.Code == "40P01")
 }
 
-func (p *postgres) ping(ctx context.Context) error { return p.pool.Ping(ctx) }
+func (p *postgres) ping(ctx context.Context) error {
+	return p.overLost(ctx, func() error { return p.pool.Ping(ctx) })
+}
+
+// overLost begins something anew when it met a connection of the pool that the
+// server has closed meanwhile, as all of them are after a failover. Each try
+// takes such a one out of the pool. A failure to connect is final: the database
+// is away.
+func (p *postgres) overLost(ctx context.Context, begin func() error) error {
+	for attempt := int32(0); ; attempt++ {
+		err := begin()
+		var away *pgconn.ConnectError
+		if err == nil || errors.As(err, &away) || ctx.Err() != nil || attempt >= p.pool.Config().MaxConns {
+			return err
+		}
+	}
+}
 
 func (p *postgres) lock(ctx context.Context, name string, fn func(context.Context) error) (bool, error) {
 	conn, err := p.pool.Acquire(ctx)
@@ -124,8 +144,12 @@ func lockID(name string) int64 {
 	return int64(hash.Sum64() >> 1)
 }
 
-func (p *postgres) feed(ctx context.Context, cursor int64) ([]feedRow, error) {
-	return (&Tx{conn: pgConn{p.feeds}, dialect: p.dialect()}).feed(ctx, cursor)
+func (p *postgres) feed(ctx context.Context, cursor int64) (rows []feedRow, err error) {
+	err = p.overLost(ctx, func() (err error) {
+		rows, err = (&Tx{conn: pgConn{p.feeds}, dialect: p.dialect()}).feed(ctx, cursor)
+		return err
+	})
+	return rows, err
 }
 
 func (p *postgres) close() error {
