@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// orgRoles are the roles in an organisation.
+// parseOrgRole checks a role in an organisation; none is no-access.
 func parseOrgRole(role string) (string, error) {
 	switch role {
 	case "":

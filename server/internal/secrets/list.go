@@ -10,6 +10,7 @@ import (
 	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/server/internal/audit"
 	"github.com/hanzoai/kms/server/internal/policy"
+	"github.com/hanzoai/kms/server/internal/seal"
 	"github.com/hanzoai/kms/server/internal/store"
 )
 
@@ -39,7 +40,7 @@ func (s *Service) List(ctx context.Context, caller Caller, req ListRequest) (Lis
 		if v, err = c.list(ctx, req); err != nil {
 			return err
 		}
-		if tag = v.etag(s.keys.newest("etag")); matches(req.IfNoneMatch, tag) {
+		if tag = v.etag(s.keys.newest(seal.PurposeETag)); matches(req.IfNoneMatch, tag) {
 			return errUnchanged
 		}
 		c.entry.Items = v.disclosed()
@@ -106,7 +107,7 @@ func (c *call) addFolder(ctx context.Context, v *view, env *environment, f *fold
 
 func (v *view) tagged(ver store.SecretVersion, slugs []string) bool {
 	for _, slug := range slugs {
-		if tag, ok := v.tagsBySlug[slug]; ok && contains(ver.Tags, tag.ID) {
+		if tag, ok := v.tagsBySlug[slug]; ok && slices.Contains(ver.Tags, tag.ID) {
 			return true
 		}
 	}
@@ -146,7 +147,7 @@ func (s *Service) Get(ctx context.Context, caller Caller, req GetRequest) (List,
 		if v, err = c.get(ctx, req); err != nil {
 			return err
 		}
-		if tag = v.etag(s.keys.newest("etag")); matches(req.IfNoneMatch, tag) {
+		if tag = v.etag(s.keys.newest(seal.PurposeETag)); matches(req.IfNoneMatch, tag) {
 			return errUnchanged
 		}
 		c.entry.Items = v.disclosed()

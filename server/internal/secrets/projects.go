@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 
@@ -368,32 +369,29 @@ func (r reach) environmentByID(id string) (*environment, error) {
 // Environment gives one environment by its id.
 func (s *Service) Environment(ctx context.Context, caller Caller, id string) (wire api.Environment, err error) {
 	err = s.look(ctx, caller, event{audit.Read, "get-environment"}, func(ctx context.Context, c *call) error {
-		r, env, err := c.locateEnvironment(ctx, id)
-		if err != nil {
-			return err
+		env, err := c.locateEnvironment(ctx, id)
+		if err == nil {
+			wire = wireEnvironment(env.Environment)
 		}
-		_ = r
-		wire = wireEnvironment(env.Environment)
-		return nil
+		return err
 	})
 	return wire, err
 }
 
-func (c *call) locateEnvironment(ctx context.Context, id string) (reach, *environment, error) {
+func (c *call) locateEnvironment(ctx context.Context, id string) (*environment, error) {
 	unknown := api.Errorf(api.ErrNotFound, "Environment with id '%s' not found", named(id))
 	projectID, err := c.tx.EnvironmentProject(ctx, id)
 	if err != nil {
-		return reach{}, nil, orElse(gone(err), unknown)
+		return nil, orElse(gone(err), unknown)
 	}
 	r, err := c.project(ctx, ProjectRef{ID: projectID})
-	if err != nil {
-		if gone(err) == nil {
-			err = unknown
-		}
-		return r, nil, err
+	if errors.Is(err, api.ErrNotFound) {
+		return nil, unknown
 	}
-	env, err := r.environmentByID(id)
-	return r, env, err
+	if err != nil {
+		return nil, err
+	}
+	return r.environmentByID(id)
 }
 
 // EnvironmentBySlug gives one environment of a project by its slug.

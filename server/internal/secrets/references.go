@@ -258,7 +258,7 @@ const (
 func (o *opener) replacements(i *item, above []string, e *expansion) (pairs []string, err error) {
 	for _, ref := range i.row.Version.Refs {
 		t := o.view.refs[refID(i, ref.Text)]
-		if len(above) > maxReferenceDepth || t != nil && t.item != nil && contains(above, t.item.row.Version.ID) {
+		if len(above) > maxReferenceDepth || t != nil && t.item != nil && slices.Contains(above, t.item.row.Version.ID) {
 			e.bound = true
 			continue
 		}
@@ -278,13 +278,4 @@ func (o *opener) replacements(i *item, above []string, e *expansion) (pairs []st
 		}
 	}
 	return pairs, nil
-}
-
-func contains(list []string, text string) bool {
-	for _, one := range list {
-		if one == text {
-			return true
-		}
-	}
-	return false
 }

@@ -125,33 +125,12 @@ func appendText(b []byte, texts ...string) []byte {
 // matches reports whether an If-None-Match header names the tag, in its strong
 // or weak form.
 func matches(header, tag string) bool {
-	for header != "" {
-		var one string
-		one, header = cutComma(header)
-		if one == "*" || one == tag || one == "W/"+tag {
+	for one := range strings.SplitSeq(header, ",") {
+		if one = strings.Trim(one, " \t"); one == "*" || one == tag || one == "W/"+tag {
 			return true
 		}
 	}
 	return false
-}
-
-func cutComma(list string) (first, rest string) {
-	for i := range len(list) {
-		if list[i] == ',' {
-			return trim(list[:i]), list[i+1:]
-		}
-	}
-	return trim(list), ""
-}
-
-func trim(text string) string {
-	for len(text) > 0 && (text[0] == ' ' || text[0] == '\t') {
-		text = text[1:]
-	}
-	for len(text) > 0 && (text[len(text)-1] == ' ' || text[len(text)-1] == '\t') {
-		text = text[:len(text)-1]
-	}
-	return text
 }
 
 // open gives the secrets of the view with their values.

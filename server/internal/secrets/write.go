@@ -242,11 +242,7 @@ func (w *Write) checkMetadata() error {
 
 func (w *writer) all(ctx context.Context, writes []Write, do func(*writer, context.Context, Write) error) error {
 	for _, write := range writes {
-		err := do(w, ctx, write)
-		if errors.Is(err, seal.ErrBudget) {
-			return audit.ErrStale // others took the room meanwhile
-		}
-		if err != nil {
+		if err := do(w, ctx, write); err != nil {
 			return err
 		}
 	}
