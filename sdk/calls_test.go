@@ -43,6 +43,11 @@ func TestEachCallIsOneRequest(t *testing.T) {
 		}, "GET /api/v3/secrets/raw/A%25B%3F?environment=dev&expandSecretReferences=true&secretPath=%2F&type=shared&version=2&workspaceSlug=app", ``,
 			`{"secret":{"secretKey":"A%B?"}}`, "A%B?"},
 		{func(ctx context.Context, c *sdk.Client) (any, error) {
+			r, err := c.GetIfChanged(ctx, scope, "A", sdk.GetOptions{IncludeImports: true})
+			return keys(r.Secrets), err
+		}, "GET /api/v3/secrets/raw/A?environment=dev&include_imports=true&secretPath=%2Fa&type=shared&workspaceId=p-id", ``,
+			`{"secret":{"secretKey":"A","secretValue":"v"}}`, "A=v"},
+		{func(ctx context.Context, c *sdk.Client) (any, error) {
 			s, err := c.Create(ctx, scope, sdk.SecretInput{Key: "K", Value: new("v"), Comment: new("c"), Metadata: []sdk.Metadata{{Key: "m", Value: "n"}}, TagIDs: []string{"t"}})
 			return s.Version, err
 		}, "POST /api/v3/secrets/raw/K",

@@ -47,6 +47,12 @@ type Config struct {
 	// it is not the host of SiteURL.
 	TLSServerName string
 
+	// Proxy is the address of an HTTP or HTTPS proxy to reach the server
+	// through, such as "http://user:password@proxy:3128". CACertPEM and
+	// CACertFile vouch for an HTTPS proxy too. Default: what HTTPS_PROXY,
+	// HTTP_PROXY and NO_PROXY in the environment say.
+	Proxy string
+
 	// MaxRetries is how often a call is tried again after a network error, 429
 	// or 503. Default: 4. Negative: never.
 	MaxRetries int

@@ -171,6 +171,46 @@ func TestAListAnswersNotModifiedUntilSomethingChanges(t *testing.T) {
 	})
 }
 
+func TestOneSecretAnswersNotModifiedUntilItChanges(t *testing.T) {
+	kmstest.OnBoth(t, func(t *testing.T, engine string) {
+		t.Parallel()
+		server := newTarget(t, engine)
+		client, scope := server.client(), server.scope()
+		mustCreate(t, client, scope, "A", "${B} and more")
+		mustCreate(t, client, scope, "B", "b")
+		var options sdk.GetOptions
+		read := func() sdk.Result {
+			t.Helper()
+			result, err := client.GetIfChanged(t.Context(), scope, "A", options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return result
+		}
+		first := read()
+		if keys(first.Secrets) != "A=b and more" || first.ETag == "" || first.NotModified {
+			t.Fatalf("first read = %s, ETag %q", keys(first.Secrets), first.ETag)
+		}
+		options.IfNoneMatch = first.ETag
+		if diff := cmp.Diff(sdk.Result{ETag: first.ETag, NotModified: true}, read()); diff != "" {
+			t.Error(diff)
+		}
+		mustCreate(t, client, scope, "C", "somebody else's")
+		if again := read(); !again.NotModified {
+			t.Error("a change of another secret counted")
+		}
+		if secret, err := client.Get(t.Context(), scope, "A", options); err != nil || secret.SecretValue != "b and more" {
+			t.Errorf("Get with an ETag = %q, %v, want the value", secret.SecretValue, err)
+		}
+		if _, err := client.Update(t.Context(), scope, sdk.SecretInput{Key: "B", Value: new("B")}); err != nil {
+			t.Fatal(err)
+		}
+		if changed := read(); keys(changed.Secrets) != "A=B and more" || changed.ETag == first.ETag {
+			t.Errorf("read after a change of what it refers to = %s, ETag %q", keys(changed.Secrets), changed.ETag)
+		}
+	})
+}
+
 func TestARevokedTokenIsReplacedByTheNextCall(t *testing.T) {
 	server := newTarget(t, kmstest.SQLite)
 	client := server.client()

@@ -21,7 +21,7 @@ func statusError(r request, resp *http.Response, body []byte) error {
 	}
 	e := decodeError(body)
 	e.StatusCode = resp.StatusCode
-	e.RetryAfter = parseRetryAfter(resp.Header.Get("Retry-After"))
+	e.RetryAfter = parseRetryAfter(resp.Header)
 	if e.Message == "" {
 		e.Message = "answered " + http.StatusText(e.StatusCode)
 	}
@@ -55,15 +55,21 @@ func redirectTarget(resp *http.Response) string {
 	return " to " + target.Scheme + "://" + target.Host
 }
 
-// parseRetryAfter reads both forms of the header: seconds, or a date.
-func parseRetryAfter(header string) time.Duration {
-	if seconds, err := strconv.ParseInt(header, 10, 32); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
+// parseRetryAfter reads both forms of the header: seconds, or a date. A date
+// counts from the server's own, since the clock of this machine may be wrong;
+// without one it says nothing.
+func parseRetryAfter(header http.Header) time.Duration {
+	asked := header.Get("Retry-After")
+	count, err := strconv.ParseInt(asked, 10, 32)
+	if err == nil || errors.Is(err, strconv.ErrRange) { // then count is the nearest that fits
+		return max(0, seconds(count))
 	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(0, time.Until(at))
+	at, err := http.ParseTime(asked)
+	now, noDate := http.ParseTime(header.Get("Date"))
+	if err != nil || noDate != nil {
+		return 0
 	}
-	return 0
+	return max(0, at.Sub(now))
 }
 
 // networkError is the error of a call that got no whole answer. It leaves out

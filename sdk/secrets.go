@@ -94,10 +94,10 @@ type ListSecretsOptions struct {
 	IfNoneMatch string
 }
 
-// Result is the outcome of List.
+// Result is the outcome of List and GetIfChanged.
 type Result struct {
-	Secrets     []Secret // sorted by path, then key
-	ETag        string   // for the IfNoneMatch of the next List
+	Secrets     []Secret // sorted by path, then key; of GetIfChanged the one
+	ETag        string   // for the IfNoneMatch of the next call
 	NotModified bool     // nothing changed since IfNoneMatch: Secrets is empty
 }
 
@@ -117,23 +117,34 @@ func (c *Client) List(ctx context.Context, options ListSecretsOptions) (Result, 
 		query.Set("recursive", "true")
 	}
 	r := request{method: http.MethodGet, path: "/api/v3/secrets/raw", query: query, ifNoneMatch: options.IfNoneMatch}
-	a, err := c.send(ctx, r)
-	if err != nil {
-		return Result{}, err
-	}
-	if a.status == http.StatusNotModified {
-		return Result{ETag: options.IfNoneMatch, NotModified: true}, nil
-	}
 	var list api.SecretList
-	if err := a.decode(r, &list); err != nil {
-		return Result{}, err
+	result, err := c.readIfChanged(ctx, r, &list)
+	if err != nil || result.NotModified {
+		return result, err
 	}
 	// Any JSON object decodes, a proxy's status page too: a list that is not
 	// there must not look like a folder without secrets.
 	if list.Secrets == nil {
 		return Result{}, api.Errorf(api.ErrUnavailable, "%s: the answer holds no list of secrets: is SiteURL the address of a KMS?", r.name())
 	}
-	return Result{Secrets: mergeImports(list), ETag: a.etag}, nil
+	result.Secrets = mergeImports(list)
+	return result, nil
+}
+
+// readIfChanged makes a conditional read. Unless the Result says NotModified
+// the answer is in out, and its secrets are still to be put in.
+func (c *Client) readIfChanged(ctx context.Context, r request, out any) (Result, error) {
+	a, err := c.send(ctx, r)
+	if err != nil {
+		return Result{}, err
+	}
+	if a.status == http.StatusNotModified {
+		return Result{ETag: r.ifNoneMatch, NotModified: true}, nil
+	}
+	if err := a.decode(r, out); err != nil {
+		return Result{}, err
+	}
+	return Result{ETag: a.etag}, nil
 }
 
 // mergeImports is a list's own secrets, followed by those of its imports whose
@@ -158,21 +169,50 @@ func mergeImports(list api.SecretList) []Secret {
 	return secrets
 }
 
-// GetOptions refines Get.
+// GetOptions refines Get and GetIfChanged.
 type GetOptions struct {
 	Version          int64 // 0: the current one
 	ExpandReferences *bool // nil: the server's default
 	IncludeImports   bool  // look into the folder's imports too
+
+	// IfNoneMatch is the ETag of an earlier Result: GetIfChanged then says
+	// NotModified where nothing changed. Get does not look at it.
+	IfNoneMatch string
 }
 
 // Get reads one secret.
 func (c *Client) Get(ctx context.Context, scope Scope, key string, options GetOptions) (Secret, error) {
+	options.IfNoneMatch = ""
+	result, err := c.GetIfChanged(ctx, scope, key, options)
+	if err != nil {
+		return Secret{}, err
+	}
+	return result.Secrets[0], nil
+}
+
+// GetIfChanged reads one secret, unless it is as it was at IfNoneMatch.
+func (c *Client) GetIfChanged(ctx context.Context, scope Scope, key string, options GetOptions) (Result, error) {
 	query := readQuery(scope, options.ExpandReferences, options.IncludeImports)
 	query.Set("type", sharedType)
 	if options.Version != 0 {
 		query.Set("version", strconv.FormatInt(options.Version, 10))
 	}
-	return c.secretCall(ctx, http.MethodGet, key, query, nil)
+	r, err := secretRequest(http.MethodGet, key)
+	if err != nil {
+		return Result{}, err
+	}
+	r.query, r.ifNoneMatch = query, options.IfNoneMatch
+	var out secretAnswer
+	result, err := c.readIfChanged(ctx, r, &out)
+	if err != nil || result.NotModified {
+		return result, err
+	}
+	secret, err := out.secret(r)
+	if err != nil {
+		return Result{}, err
+	}
+	result.Secrets = []Secret{secret}
+	return result, nil
 }
 
 // SecretInput is a secret to create, or a change of one: what is nil stays as
@@ -198,28 +238,50 @@ func (s SecretInput) LogValue() slog.Value { return slog.StringValue(s.String())
 
 // Create makes a secret. api.ErrExists where the key is taken.
 func (c *Client) Create(ctx context.Context, scope Scope, secret SecretInput) (Secret, error) {
-	return c.secretCall(ctx, http.MethodPost, secret.Key, nil, writeBody(scope, secret))
+	return c.writeSecret(ctx, http.MethodPost, secret.Key, writeBody(scope, secret))
 }
 
 // Update adds a version to the secret with the given Key.
 func (c *Client) Update(ctx context.Context, scope Scope, secret SecretInput) (Secret, error) {
-	return c.secretCall(ctx, http.MethodPatch, secret.Key, nil, writeBody(scope, secret))
+	return c.writeSecret(ctx, http.MethodPatch, secret.Key, writeBody(scope, secret))
 }
 
 // Delete deletes a secret and gives what it was.
 func (c *Client) Delete(ctx context.Context, scope Scope, key string) (Secret, error) {
-	return c.secretCall(ctx, http.MethodDelete, key, nil, writeBody(scope, SecretInput{}))
+	return c.writeSecret(ctx, http.MethodDelete, key, writeBody(scope, SecretInput{}))
 }
 
-func (c *Client) secretCall(ctx context.Context, method, key string, query url.Values, in any) (Secret, error) {
+func (c *Client) writeSecret(ctx context.Context, method, key string, in any) (Secret, error) {
+	r, err := secretRequest(method, key)
+	if err != nil {
+		return Secret{}, err
+	}
+	r.body = in
+	var out secretAnswer
+	if err := c.callRequest(ctx, r, &out); err != nil {
+		return Secret{}, err
+	}
+	return out.secret(r)
+}
+
+// secretRequest is a call that concerns one secret.
+func secretRequest(method, key string) (request, error) {
 	if _, err := api.ParseKey(key); err != nil {
-		return Secret{}, err
+		return request{}, err
 	}
-	var out struct {
-		Secret api.Secret `json:"secret"`
+	return request{method: method, path: "/api/v3/secrets/raw/" + url.PathEscape(key)}, nil
+}
+
+// secretAnswer is what such a call is answered with.
+type secretAnswer struct {
+	Secret *api.Secret `json:"secret"`
+}
+
+// secret gives the secret that must be there: as with lists, any JSON object
+// decodes, and none may look like a secret with an empty value.
+func (a secretAnswer) secret(r request) (Secret, error) {
+	if a.Secret == nil {
+		return Secret{}, api.Errorf(api.ErrUnavailable, "%s: the answer holds no secret: is SiteURL the address of a KMS?", r.name())
 	}
-	if err := c.call(ctx, method, "/api/v3/secrets/raw/"+url.PathEscape(key), query, in, &out); err != nil {
-		return Secret{}, err
-	}
-	return secretFromWire(out.Secret), nil
+	return secretFromWire(*a.Secret), nil
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -31,6 +30,9 @@ type request struct {
 }
 
 func (r request) name() string { return r.method + " " + r.path }
+
+// harmless reports whether the server may get r twice.
+func (r request) harmless() bool { return r.method == http.MethodGet || r.repeatable }
 
 // answer is what came back with a status below 300, or 304.
 type answer struct {
@@ -56,7 +58,7 @@ func (c *Client) callRequest(ctx context.Context, r request, out any) error {
 // decode reads the answer into out and wipes it: it may hold values. The error
 // of encoding/json is left out, since it quotes what it read.
 func (a answer) decode(r request, out any) error {
-	defer clear(a.body)
+	defer wipe(a.body)
 	if out == nil {
 		return nil
 	}
@@ -133,31 +135,38 @@ func (c *Client) try(ctx context.Context, r request, body []byte, token string) 
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	ctx, nothingSent := traceConnection(ctx)
-	harmless := r.method == http.MethodGet || r.repeatable
-
 	resp, err := c.roundTrip(ctx, r, body, token)
 	switch {
 	case errors.Is(err, api.ErrInvalid): // of the configuration: nothing was tried
 		return answer{}, false, err
 	case err != nil:
-		again = (harmless || nothingSent()) && !errors.As(err, new(*tls.CertificateVerificationError))
+		again = (r.harmless() || nothingSent()) && !errors.As(err, new(*tls.CertificateVerificationError))
 		return answer{}, again, networkError(r, err)
 	}
 	defer resp.Body.Close()
+	return c.receive(r, resp)
+}
+
+// receive reads the answer of one try. The body of a 304 is not looked for: it
+// may be announced by the length of the one that it stands for.
+func (c *Client) receive(r request, resp *http.Response) (a answer, again bool, err error) {
 	a = answer{status: resp.StatusCode, etag: resp.Header.Get("ETag")}
-	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, c.config.MaxResponse+1)); err != nil {
-		return answer{}, harmless, networkError(r, err)
-	}
-	switch {
-	case int64(len(a.body)) > c.config.MaxResponse:
-		return answer{}, false, api.Errorf(api.ErrTooLarge, "%s: the answer has more than %d bytes: ask for less, or raise MaxResponse", r.name(), c.config.MaxResponse)
-	case a.status < 300, a.status == http.StatusNotModified && r.ifNoneMatch != "":
+	if a.status == http.StatusNotModified && r.ifNoneMatch != "" {
 		return a, false, nil
 	}
-	err = statusError(r, resp, a.body)
+	a.body, err = readBody(resp, c.config.MaxResponse)
+	switch {
+	case errors.Is(err, api.ErrTooLarge):
+		return answer{}, false, fmt.Errorf("%s: %w", r.name(), err)
+	case err != nil:
+		return answer{}, r.harmless(), networkError(r, err)
+	case a.status < 300:
+		return a, false, nil
+	}
+	defer wipe(a.body)
 	again = a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable ||
-		harmless && (a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout)
-	return answer{}, again, err
+		r.harmless() && (a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout)
+	return answer{}, again, statusError(r, resp, a.body)
 }
 
 // roundTrip does the HTTP of one try.

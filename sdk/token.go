@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // session is an access token and its times. The zero session is none.
 type session struct {
 	token   string
-	renewAt time.Time // two thirds of the token's life, or later after a failed renewal
+	renewAt time.Time // at about two thirds of the token's life, or later after a failed renewal
 	endsAt  time.Time // after this the server takes it no longer
 	lastsTo time.Time // no renewal goes past this
 }
@@ -23,7 +24,7 @@ type flight struct {
 	done      chan struct{}
 	token     string
 	err       error
-	abandoned bool // it ended with its caller's context, which says nothing about others
+	abandoned bool // its outcome says nothing about others: they try for themselves
 }
 
 // accessToken gives a token to use now. A call that finds none logs in, one
@@ -39,13 +40,11 @@ func (c *Client) accessToken(ctx context.Context) (string, error) {
 			return token, nil
 		}
 		if mine {
-			c.fly(ctx, running)
+			c.fly(ctx, running, c.refresh)
 			return running.token, running.err
 		}
-		select {
-		case <-running.done:
-		case <-ctx.Done():
-			return "", api.Errorf(api.ErrUnavailable, "wait for the login: %w", ctx.Err())
+		if err := running.wait(ctx); err != nil {
+			return "", err
 		}
 		if !running.abandoned {
 			return running.token, running.err
@@ -62,28 +61,51 @@ func (c *Client) tokenOrFlight(now time.Time) (token string, running *flight, mi
 	if good && (c.login != nil || now.Before(c.session.renewAt)) {
 		return c.session.token, nil, false
 	}
-	if c.login != nil {
-		return "", c.login, false
-	}
-	c.login = &flight{done: make(chan struct{})}
-	return "", c.login, true
+	running, mine = c.flightNow()
+	return "", running, mine
 }
 
-// fly renews the session or logs in, and tells those who wait, even when
-// Config.Credentials panics.
-func (c *Client) fly(ctx context.Context, f *flight) {
+// flightNow gives the flight under way or, where there is none, begins one that
+// is the caller's to fly. c.mu is held.
+func (c *Client) flightNow() (running *flight, mine bool) {
+	if c.login != nil {
+		return c.login, false
+	}
+	c.login = &flight{done: make(chan struct{})}
+	return c.login, true
+}
+
+// wait ends with the flight, whatever its outcome, or with ctx.
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return api.Errorf(api.ErrUnavailable, "wait for the login: %w", ctx.Err())
+	}
+}
+
+// fly replaces the session by what follow makes of it, and tells those who
+// wait, even when Config.Credentials panics. Where follow fails the session
+// stays as it is.
+func (c *Client) fly(ctx context.Context, f *flight, follow func(context.Context, session) (session, error)) {
 	c.mu.Lock()
-	next := c.session
+	old := c.session
 	c.mu.Unlock()
-	err := errors.New("log in: ended by a panic")
+	next, err := old, errors.New("log in: ended by a panic")
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.session, c.login = next, nil
-		f.token, f.err, f.abandoned = next.token, err, err != nil && ctx.Err() != nil
+		// A token that was refused meanwhile must not come back.
+		refused := next.token == old.token && c.session.token != old.token
+		if err == nil && !refused {
+			c.session = next
+		}
+		f.token, f.err, f.abandoned = next.token, err, refused || err != nil && ctx.Err() != nil
+		c.login = nil
 		close(f.done)
 	}()
-	next, err = c.refresh(ctx, next)
+	next, err = follow(ctx, old)
 }
 
 // refresh gives the session that follows old. While old lasts, a refresh that
@@ -181,10 +203,16 @@ func newSession(login api.Login, asked, lastsTo time.Time) (session, error) {
 	}
 	return session{
 		token:   login.AccessToken,
-		renewAt: asked.Add(life / 3 * 2),
+		renewAt: asked.Add(renewalAge(life)),
 		endsAt:  asked.Add(life),
 		lastsTo: lastsTo,
 	}, nil
+}
+
+// renewalAge is about two thirds of a token's life, a twentieth of it sooner or
+// later, so that clients that were started together do not come together.
+func renewalAge(life time.Duration) time.Duration {
+	return life/3*2 - life/20 + rand.N(life/10)
 }
 
 func seconds(n int64) time.Duration { return time.Duration(min(n, 1<<31)) * time.Second }
@@ -197,87 +225,4 @@ func (c *Client) forget(token string) {
 	if c.session.token == token {
 		c.session = session{}
 	}
-}
-
-// Login logs in if no access token is there yet. Every call does so by itself;
-// Login is for those who want to know early.
-func (c *Client) Login(ctx context.Context) error {
-	if c.site.err != nil {
-		return c.site.err
-	}
-	_, err := c.accessToken(ctx)
-	return err
-}
-
-// Renew asks the server for a longer life of the access token now. The client
-// does so by itself at two thirds of the token's life.
-func (c *Client) Renew(ctx context.Context) error {
-	token, err := c.currentToken()
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	old := c.session
-	c.mu.Unlock()
-	old.token = token
-	next, err := c.renew(ctx, old, false)
-	if err != nil || c.config.AccessToken != "" {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session.token == token {
-		c.session = next
-	}
-	return nil
-}
-
-// Revoke ends the access token at the server. The next call logs in anew.
-func (c *Client) Revoke(ctx context.Context) error {
-	token, err := c.currentToken()
-	if err != nil {
-		return err
-	}
-	defer c.forget(token)
-	in := struct {
-		AccessToken string `json:"accessToken"`
-	}{token}
-	_, err = c.sendRetrying(ctx, request{
-		method: http.MethodPost, path: "/api/v1/auth/token/revoke", body: in, repeatable: true,
-	}, token)
-	return err
-}
-
-// currentToken is the token that Renew and Revoke are about: never a new one.
-func (c *Client) currentToken() (string, error) {
-	if c.site.err != nil {
-		return "", c.site.err
-	}
-	if c.config.AccessToken != "" {
-		return c.config.AccessToken, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session.token == "" {
-		return "", api.Errorf(api.ErrUnauthenticated, "there is no access token yet: the first call logs in")
-	}
-	return c.session.token, nil
-}
-
-// UserLogin logs a person in and gives the access token, for the AccessToken
-// of a Config.
-func (c *Client) UserLogin(ctx context.Context, email, password string) (api.Value, error) {
-	var out struct {
-		AccessToken api.Value `json:"accessToken"`
-	}
-	err := c.callRequest(ctx, request{
-		method: http.MethodPost,
-		path:   "/api/v3/auth/login",
-		body: struct {
-			Email    string `json:"email"`
-			Password string `json:"password"`
-		}{email, password},
-		open: true, repeatable: true,
-	}, &out)
-	return out.AccessToken, err
 }

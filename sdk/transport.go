@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,9 +34,9 @@ func (t *transport) roundTripper(config Config) (http.RoundTripper, error) {
 	if !changed {
 		return t.http, nil
 	}
-	var roots *x509.CertPool
+	var fresh *http.Transport
 	if err == nil {
-		roots, err = readRoots(config)
+		fresh, err = newHTTPTransport(config)
 	}
 	switch {
 	case err != nil && t.http == nil:
@@ -45,7 +47,7 @@ func (t *transport) roundTripper(config Config) (http.RoundTripper, error) {
 	if t.http != nil {
 		t.http.CloseIdleConnections() // nobody uses them any more
 	}
-	t.http, t.file = newHTTPTransport(config, roots), file
+	t.http, t.file = fresh, file
 	return t.http, nil
 }
 
@@ -89,9 +91,13 @@ func readRoots(config Config) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-func newHTTPTransport(config Config, roots *x509.CertPool) *http.Transport {
+func newHTTPTransport(config Config) (*http.Transport, error) {
+	roots, err := readRoots(config)
+	if err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
+	t := &http.Transport{
 		Proxy:       http.ProxyFromEnvironment,
 		DialContext: dialer.DialContext,
 		TLSClientConfig: &tls.Config{
@@ -100,11 +106,43 @@ func newHTTPTransport(config Config, roots *x509.CertPool) *http.Transport {
 			ServerName: config.TLSServerName,
 		},
 		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // it would hide the length, and the ingresses that do it spoil the ETag
 		TLSHandshakeTimeout:    10 * time.Second,
 		IdleConnTimeout:        90 * time.Second, // outlives the usual poll of 60 s
 		MaxIdleConnsPerHost:    16,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
+	if config.Proxy != "" {
+		err = useProxy(t, dialer, config.Proxy)
+	}
+	return t, err
+}
+
+// useProxy sends everything through the proxy at address. To an HTTPS proxy it
+// makes the connection itself: made with the settings for the server, the
+// proxy would need the server's name, and might choose HTTP/2, which offers no
+// tunnel here.
+func useProxy(t *http.Transport, dialer *net.Dialer, address string) error {
+	proxy, err := parseProxy(address)
+	if err != nil {
+		return err
+	}
+	t.Proxy = http.ProxyURL(proxy)
+	if proxy.Scheme == "https" {
+		settings := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.TLSClientConfig.RootCAs}
+		t.DialTLSContext = (&tls.Dialer{NetDialer: dialer, Config: settings}).DialContext
+	}
+	return nil
+}
+
+// parseProxy never quotes its input in an error: it may hold a password.
+func parseProxy(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, api.Errorf(api.ErrInvalid, "Proxy is not of the form http://[user:password@]host[:port]")
+	}
+	return u, nil
 }
 
 // refuseRedirect keeps credentials from travelling to another address.
