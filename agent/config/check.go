@@ -2,108 +2,89 @@ package config
 
 import (
 	"fmt"
-	"net/url"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
-func (c *Config) setDefaults() {
-	setDefault(&c.Server, DefaultServer)
-	setDefault(&c.Directory, DefaultDirectory)
-	setDefault(&c.Mode, DefaultMode)
-	setDefault(&c.PollInterval, DefaultPollInterval)
-	for i := range c.Sources {
-		setDefault(&c.Sources[i].Path, "/")
-	}
-	if c.Notify != nil {
-		setDefault(&c.Notify.Signal, DefaultSignal)
-	}
-}
-
-func setDefault(field *string, value string) {
-	if *field == "" {
-		*field = value
-	}
-}
-
-// check gives all that is wrong with the values. reported says of a field that
-// its form was wrong already, so that it is not reported a second time.
-func (c *Config) check(reported func(path string) bool) (list []string) {
-	must := func(good bool, path, want string) {
-		if !good && !reported(path) {
-			list = append(list, path+": "+want)
-		}
-	}
-	if c.Version == 0 {
-		must(false, "version", fmt.Sprintf("is missing: give %d", Version))
-	}
-	must(c.Version == 0 || c.Version == Version, "version", fmt.Sprintf("is one that this agent does not know: give %d, or a newer agent", Version))
-	must(goodServer(c.Server), "server", "must be of the form https://host[:port], without a user name, a query or a fragment")
-	must(c.CAFile == "" || filepath.IsAbs(c.CAFile), "caFile", absolute)
-	must(filepath.IsAbs(c.Credentials.ClientIDFile), "credentials.clientIdFile", absolute)
-	must(filepath.IsAbs(c.Credentials.ClientSecretFile), "credentials.clientSecretFile", absolute)
-	must(len(c.Sources) > 0, "sources", "is missing or empty: give at least one {project, environment}")
-	for i, s := range c.Sources {
-		path := fmt.Sprintf("sources[%d]", i)
-		must(s.Project != "", path+".project", "is missing: give the project's slug or id")
-		must(s.Environment != "", path+".environment", "is missing: give the environment's slug")
-		must(goodPath(s.Path), path+".path", "must be a folder such as /a/b, of letters, digits, '-' and '_'")
-		must(!slices.ContainsFunc(c.Sources[:i], s.same), path, "is the same folder as one before it")
-	}
-	must(filepath.IsAbs(c.Directory) && filepath.Clean(c.Directory) != "/", "directory", "must be an absolute path below /")
-	must(c.Dotenv == "" || IsFileName(c.Dotenv), "dotenv", "must be the name of a file in the directory: no '/', not \".\", and not beginning with \"..\"")
-	must(c.FilePerKey() || c.Dotenv != "", "files", "is false and there is no dotenv: nothing would be written")
-	must(goodMode(c.Mode), "mode", "must be octal such as 0400, 0440 or 0444: reading for the owner, and writing or running for nobody else")
-	must(c.GID == nil || *c.GID >= 0, "gid", "must not be negative")
-	interval, err := time.ParseDuration(c.PollInterval)
-	must(err == nil && interval >= PollFloor && interval <= 24*time.Hour, "pollInterval", "must be a duration such as 60s or 5m, from 1s to 24h")
-	if c.Notify != nil {
-		must(filepath.IsAbs(c.Notify.PIDFile), "notify.pidFile", absolute)
-		must(slices.Contains(signals, c.Notify.Signal), "notify.signal", "must be one of "+strings.Join(signals, ", "))
-	}
-	return list
+// check adds what is wrong with the values of a configuration that has its
+// defaults.
+func (p *problems) check(c Config) {
+	p.must(c.Version != 0, "version", fmt.Sprintf("is missing: give %d", Version))
+	p.must(c.Version == Version, "version", fmt.Sprintf("is one that this agent does not know: give %d, or a newer agent", Version))
+	p.connection(c)
+	p.exec(c)
+	p.sources(c.Sources)
+	p.set(c)
+	p.outputs(c)
+	p.notify(c.Notify)
+	p.duration("pollInterval", c.PollInterval, "1s", "24h")
+	p.duration("debounce", c.Debounce, "0s", "1m")
+	p.duration("splay", c.Splay, "0s", "24h")
+	p.must(c.Listen == "" || isListen(c.Listen), "listen", "must be of the form host:port or :port, with a port from 1 to 65535")
+	p.must(filepath.IsAbs(c.TerminationLog), "terminationLog", absolute)
 }
 
 const absolute = "must be an absolute path"
 
-var signals = []string{"SIGHUP", "SIGUSR1", "SIGUSR2", "SIGINT", "SIGQUIT", "SIGTERM", "SIGWINCH"}
-
-// same reports whether two sources name the same folder.
-func (s Source) same(other Source) bool {
-	return s.Project == other.Project && s.Environment == other.Environment && strings.Trim(s.Path, "/") == strings.Trim(other.Path, "/")
+func (p *problems) connection(c Config) {
+	p.must(isServer(c.Server), "server", "must be of the form https://host[:port], without a user name, a query or a fragment")
+	p.absolute("caFile", c.CAFile)
+	p.must(c.Proxy == "" || isProxy(c.Proxy), "proxy",
+		"must be of the form http://host:port (or https, socks5, socks5h), without a user name: an address with a password goes into HTTPS_PROXY")
+	id, secret := c.Credentials.ClientIDFile, c.Credentials.ClientSecretFile
+	p.must(id != "" || secret == "", "credentials.clientIdFile", "is missing: give both files, or neither")
+	p.must(secret != "" || id == "", "credentials.clientSecretFile", "is missing: give both files, or neither")
+	p.absolute("credentials.clientIdFile", id)
+	p.absolute("credentials.clientSecretFile", secret)
 }
 
-func goodServer(server string) bool {
-	u, err := url.Parse(server)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+// set is about the files as a whole.
+func (p *problems) set(c Config) {
+	p.must(filepath.IsAbs(c.Directory) && filepath.Clean(c.Directory) != "/", "directory", "must be an absolute path below /")
+	p.permission("", c.Mode, c.GID)
+	size := Bytes(c.MaxSize)
+	p.must(size >= 64<<10 && size <= 256<<20, "maxSize", "must be a size such as 4MiB, in B, KiB, MiB or GiB, from 64KiB to 256MiB")
 }
 
-// goodPath is the server's rule, so that a slip shows before the first call.
-func goodPath(path string) bool {
-	trimmed := strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
-	if trimmed == "" {
-		return path != ""
+// exec says of a configuration with exec.file that the agent beside it is the
+// one that fetches, writes and tells.
+func (p *problems) exec(c Config) {
+	p.duration("exec.grace", c.Exec.Grace, "0s", "1h")
+	p.keys("exec.keys", c.Exec.Keys)
+	if c.Exec.File == "" {
+		p.must(len(c.Sources) > 0, "sources", "is missing: give at least one {project, environment}")
+		return
 	}
-	for name := range strings.SplitSeq(trimmed, "/") {
-		if name == "" || len(name) > 255 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
-			return false
-		}
+	const others = "cannot go with exec.file: it belongs to the agent that writes this file"
+	p.must(IsFileName(c.Exec.File), "exec.file", fileName)
+	p.must(c.Credentials == Credentials{}, "credentials", others)
+	p.must(len(c.Sources) == 0, "sources", others)
+	p.must(len(c.Outputs) == 0, "outputs", others)
+	p.must(len(c.Notify) == 0, "notify", others)
+}
+
+// keys checks a list of keys, or of names in the set, which have their form.
+func (p *problems) keys(path string, keys []string) {
+	list := make([]named, len(keys))
+	for i, key := range keys {
+		list[i] = named{fmt.Sprintf("%s[%d]", path, i), key}
+		p.must(isKey(key), list[i].path, "must be a key: "+keyForm)
 	}
-	return true
+	p.once(list, "is the same as %s")
 }
 
-// goodMode keeps the files from being written by others or run by anybody.
-func goodMode(mode string) bool {
-	bits, err := strconv.ParseUint(mode, 8, 32)
-	return err == nil && bits&^0o644 == 0 && bits&0o400 != 0
+func (p *problems) permission(path, mode string, gid *int) {
+	p.must(mode == "" || isMode(mode), join(path, "mode"), "must be octal such as 0400, 0440 or 0444: reading for the owner, and writing or running for nobody else")
+	p.must(gid == nil || *gid >= 0, join(path, "gid"), "must not be negative")
 }
 
-// IsFileName reports whether a file of that name can lie in the directory of a
-// set: it is one path element, and not one of those that begin with "..",
-// which the layout of the set is made of.
-func IsFileName(name string) bool {
-	return name != "" && name != "." && len(name) <= 255 && !strings.HasPrefix(name, "..") && !strings.ContainsAny(name, "/\x00")
+// absolute takes "" as well: the field is left out.
+func (p *problems) absolute(path, file string) {
+	p.must(file == "" || filepath.IsAbs(file), path, absolute)
+}
+
+func (p *problems) duration(path, text, least, most string) {
+	d, err := time.ParseDuration(text)
+	p.must(err == nil && d >= Duration(least) && d <= Duration(most), path,
+		fmt.Sprintf("must be a duration such as 30s or 5m, from %s to %s", least, most))
 }

@@ -13,111 +13,26 @@ import (
 	"github.com/hanzoai/kms/agent/config"
 )
 
-const least = `{
-	"version": 1,
-	"credentials": {"clientIdFile": "/kms/auth/id", "clientSecretFile": "/kms/auth/secret"},
-	"sources": [{"project": "app", "environment": "prod"}]
-}`
+const least = `{"version": 1, "sources": [{"project": "app", "environment": "prod"}]}`
 
-func TestLittleIsNeededAndTheRestHasDefaults(t *testing.T) {
-	c, err := config.Parse([]byte(least))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := config.Config{
-		Version: 1, Server: "https://kms.hanzo.ai", Directory: "/kms/secrets", Mode: "0400", PollInterval: "60s",
-		Credentials: config.Credentials{ClientIDFile: "/kms/auth/id", ClientSecretFile: "/kms/auth/secret"},
-		Sources:     []config.Source{{Project: "app", Environment: "prod", Path: "/"}},
-	}
-	if diff := cmp.Diff(want, c); diff != "" {
-		t.Error(diff)
-	}
-	if c.Interval() != time.Minute || c.FileMode() != 0o400 || !c.FilePerKey() {
-		t.Errorf("interval %v, mode %v, files %v", c.Interval(), c.FileMode(), c.FilePerKey())
-	}
+// with is the least configuration with more fields.
+func with(fields string) string { return strings.Replace(least, `{`, `{`+fields+`, `, 1) }
+
+// problem is a configuration that somebody could write, and what is said
+// of it: one beginning for each problem, in order.
+type problem struct {
+	name, config string
+	want         []string
 }
 
-func TestEveryFieldIsRead(t *testing.T) {
-	want := config.Config{
-		Version: 1, Server: "http://kms:8080", CAFile: "/ca.pem", TLSServerName: "kms.internal",
-		Credentials: config.Credentials{ClientIDFile: "/id", ClientSecretFile: "/secret"},
-		Sources: []config.Source{
-			{Project: "app", Environment: "prod", Path: "/a", Recursive: true, ExpandReferences: new(false)},
-			{Project: "shared", Environment: "prod", Path: "/"},
-		},
-		Directory: "/run/s", Files: new(false), Dotenv: ".env", Mode: "0440", GID: new(1000), AllowDisk: true,
-		PollInterval: "5s", Notify: &config.Notify{PIDFile: "/run/app.pid", Signal: "SIGUSR1"},
-	}
-	data, err := json.Marshal(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := config.Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestEachProblemSaysWhereItIsAndWhatWouldBeRight(t *testing.T) {
-	// with is the least configuration with one more or another field.
-	with := func(field string) string {
-		return strings.Replace(least, `"version": 1,`, `"version": 1, `+field+`,`, 1)
-	}
-	without := func(old, new string) string { return strings.Replace(least, old, new, 1) }
-	tests := []struct {
-		name, config string
-		want         []string // one for each problem, in order
-	}{
-		{"nothing", ``, []string{"not JSON: see line 1, column 1"}},
-		{"not JSON", "{\n\"version\": 1,,}", []string{"not JSON: see line 2, column 14"}},
-		{"two values", least + least, []string{"not JSON: see line 5, column 2"}},
-		{"a list", `[]`, []string{"the whole: must be an object, not a list"}},
-		{"null", `null`, []string{"the whole: must be an object, not null"}},
-		{"an empty object", `{}`, []string{"version: is missing: give 1", "credentials.clientIdFile: must be an absolute path",
-			"credentials.clientSecretFile: must be an absolute path", "sources: is missing or empty"}},
-		{"a newer version", without(`"version": 1`, `"version": 2`), []string{"version: is one that this agent does not know"}},
-		{"a misspelt field", with(`"dirctory": "/x"`), []string{`dirctory: there is no such field: did you mean "directory"?`}},
-		{"a field in capitals", with(`"Server": "https://kms"`), []string{`Server: there is no such field: did you mean "server"?`}},
-		{"a field of another tool", with(`"templates": []`), []string{`templates: there is no such field: there are version, server`}},
-		{"a part of a name", with(`"interval": "5s"`), []string{`interval: there is no such field: did you mean "pollInterval"?`}},
-		{"a secret where a path belongs", without(`"clientSecretFile"`, `"clientSecret"`), []string{
-			`credentials.clientSecret: there is no such field: did you mean "clientSecretFile"?`, "credentials.clientSecretFile: must be an absolute path"}},
-		{"a misspelt field of a source", without(`"environment"`, `"enviroment"`), []string{
-			`sources[0].enviroment: there is no such field: did you mean "environment"?`, "sources[0].environment: is missing"}},
-		{"a field given twice", with(`"mode": "0400", "mode": "0440"`), []string{"mode: is given twice"}},
-		{"a number for a string", with(`"mode": 400`), []string{"mode: must be a string, not a number"}},
-		{"a string for a number", without(`"version": 1`, `"version": "1"`), []string{"version: must be a whole number, not a string"}},
-		{"a fraction", with(`"gid": 1.5`), []string{"gid: must be a whole number"}},
-		{"a number beyond all", with(`"gid": 99999999999`), []string{"gid: must be a whole number"}},
-		{"an object for a list", without(`[{"project": "app", "environment": "prod"}]`, `{"project": {"deep": [1]}}`), []string{"sources: must be a list, not an object"}},
-		{"a string for a source", without(`{"project": "app", "environment": "prod"}`, `"app"`), []string{"sources[0]: must be an object, not a string"}},
-		{"null for a list", without(`[{"project": "app", "environment": "prod"}]`, `null`), []string{"sources: must be a list, not null"}},
-		{"no sources", without(`{"project": "app", "environment": "prod"}`, ``), []string{"sources: is missing or empty"}},
-		{"a folder twice", without(`"prod"}`, `"prod"}, {"project": "app", "environment": "prod", "path": "/"}`), []string{"sources[1]: is the same folder"}},
-		{"a walk", without(`"prod"}`, `"prod", "path": "/a/../b"}`), []string{"sources[0].path: must be a folder such as /a/b"}},
-		{"a server without scheme", with(`"server": "kms:8080"`), []string{"server: must be of the form https://host"}},
-		{"a server with a password", with(`"server": "https://a:canary@kms"`), []string{"server: must be of the form https://host"}},
-		{"a relative directory", with(`"directory": "secrets"`), []string{"directory: must be an absolute path below /"}},
-		{"the root directory", with(`"directory": "/x/.."`), []string{"directory: must be an absolute path below /"}},
-		{"a dotenv elsewhere", with(`"dotenv": "../.env"`), []string{"dotenv: must be the name of a file"}},
-		{"a dotenv of the layout", with(`"dotenv": "..data"`), []string{"dotenv: must be the name of a file"}},
-		{"nothing to write", with(`"files": false`), []string{"files: is false and there is no dotenv"}},
-		{"a decimal mode", with(`"mode": "0999"`), []string{"mode: must be octal"}},
-		{"a mode that others may write", with(`"mode": "0666"`), []string{"mode: must be octal"}},
-		{"a mode that nobody may read", with(`"mode": "0000"`), []string{"mode: must be octal"}},
-		{"a negative group", with(`"gid": -1`), []string{"gid: must not be negative"}},
-		{"a poll that is too fast", with(`"pollInterval": "10ms"`), []string{"pollInterval: must be a duration"}},
-		{"a poll without unit", with(`"pollInterval": "60"`), []string{"pollInterval: must be a duration"}},
-		{"nobody to notify", with(`"notify": {}`), []string{"notify.pidFile: must be an absolute path"}},
-		{"a signal that ends", with(`"notify": {"pidFile": "/p", "signal": "SIGKILL"}`), []string{"notify.signal: must be one of SIGHUP"}},
-		{"all at once", with(`"dirctory": "/x", "mode": 400, "pollInterval": "0s"`), []string{"dirctory", "mode: must be a string", "pollInterval"}},
-	}
+func checkProblems(t *testing.T, tests []problem) {
+	t.Helper()
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := config.Parse([]byte(test.config))
+			if len(test.want) == 0 && err == nil {
+				return
+			}
 			var problems *config.Error
 			if !errors.As(err, &problems) {
 				t.Fatalf("got %v, want problems", err)
@@ -126,7 +41,7 @@ func TestEachProblemSaysWhereItIsAndWhatWouldBeRight(t *testing.T) {
 				t.Fatalf("got %q, want %d problems", problems.Problems, len(test.want))
 			}
 			for i, want := range test.want {
-				if !strings.Contains(problems.Problems[i], want) {
+				if !strings.HasPrefix(problems.Problems[i], want) {
 					t.Errorf("got %q, want %q", problems.Problems[i], want)
 				}
 			}
@@ -135,6 +50,85 @@ func TestEachProblemSaysWhereItIsAndWhatWouldBeRight(t *testing.T) {
 			}
 		})
 	}
+}
+
+func mustParse(t *testing.T, text string) config.Config {
+	t.Helper()
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestLittleIsNeededAndTheRestHasDefaults(t *testing.T) {
+	want := config.Config{
+		Version: 1, Server: "https://kms.hanzo.ai", Directory: "/kms/secrets", Mode: "0400", WriteMode: "symlink",
+		MaxSize: "4MiB", PollInterval: "60s", OnRevoked: "keep", Debounce: "250ms", Splay: "0s", TerminationLog: "/dev/termination-log",
+		Sources: []config.Source{{Project: "app", Environment: "prod", Path: "/"}},
+		Exec:    config.Exec{OnChange: "restart", Signal: "SIGHUP", StopSignal: "SIGTERM", Grace: "30s"},
+	}
+	if diff := cmp.Diff(want, mustParse(t, least)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want, mustParse(t, with(`"server": "", "gid": null, "exec": {}`))); diff != "" {
+		t.Errorf("what is empty is not what is left out: %s", diff)
+	}
+}
+
+func TestWhatIsListedHasDefaultsToo(t *testing.T) {
+	got := mustParse(t, with(`"outputs": [{}], "notify": [{"wrapper": true}, {"process": "app"}]`))
+	if diff := cmp.Diff([]config.Output{{Format: "files", OnMissing: "error"}}, got.Outputs); diff != "" {
+		t.Error(diff)
+	}
+	want := []config.Target{{Wrapper: true, Timeout: "30s"}, {Process: "app", Signal: "SIGHUP", Timeout: "30s"}}
+	if diff := cmp.Diff(want, got.Notify); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryFieldIsRead(t *testing.T) {
+	for _, want := range []config.Config{full, wrapped} {
+		data, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, mustParse(t, string(data))); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// full has every field with something else than its default, but for those of
+// wrapped.
+var full = config.Config{
+	Version: 1, Server: "http://kms:8080", CAFile: "/ca.pem", TLSServerName: "kms.internal", Proxy: "socks5://proxy:1080",
+	Credentials: config.Credentials{ClientIDFile: "/id", ClientSecretFile: "/secret", RevokeOnExit: true},
+	Sources: []config.Source{
+		{Project: "app", Environment: "prod", Path: "/a", Recursive: true, ExpandReferences: new(false)},
+		{Project: "app", Environment: "prod", Path: "/b", Keys: []string{"A", "B"}, Rename: map[string]string{"A": "a.bin"}, Prefix: "X_"},
+	},
+	Directory: "/run/s", Mode: "0440", GID: new(1000), WriteMode: "rename", Previous: true, MaxSize: "64KiB", AllowDisk: true,
+	Outputs: []config.Output{
+		{Format: "files", Keys: []string{"a.bin", "X_B"}, Base64: []string{"a.bin"}, Mode: "0400", GID: new(0), OnMissing: "keep"},
+		{Format: "template", File: "a.conf", Template: "[[ .X_B ]]", Delimiters: []string{"[[", "]]"}, OnMissing: "empty"},
+		{Format: "template", File: "b.conf", TemplateFile: "/b.tmpl", OnMissing: "error"},
+	},
+	PollInterval: "5s", OnRevoked: "delete", Debounce: "1s", Splay: "1h", Listen: "[::1]:9092", TerminationLog: "/log",
+	Notify: []config.Target{
+		{PIDFile: "/run/app.pid", Signal: "SIGUSR1", Timeout: "1s"},
+		{Process: "nginx: master", Signal: "SIGHUP", Timeout: "30s"},
+		{Wrapper: true, Timeout: "30s"},
+		{Command: []string{"reload", "--now"}, Timeout: "10m"},
+		{URL: "http://127.0.0.2:80/reload?now=1", Timeout: "30s"},
+	},
+	Exec: config.Exec{OnChange: "signal", Signal: "SIGUSR2", StopSignal: "SIGINT", Grace: "1h"},
+}
+
+var wrapped = config.Config{
+	Version: 1, Server: "https://kms.hanzo.ai", Directory: "/kms/secrets", Mode: "0400", WriteMode: "symlink",
+	MaxSize: "4MiB", PollInterval: "60s", OnRevoked: "exit", Debounce: "250ms", Splay: "0s", TerminationLog: "/dev/termination-log",
+	Exec: config.Exec{File: "env.json", Keys: []string{"A"}, OnChange: "none", Signal: "SIGHUP", StopSignal: "SIGTERM", Grace: "30s"},
 }
 
 func TestTheConfigurationComesFromAFileOrAVariable(t *testing.T) {
@@ -159,11 +153,53 @@ func TestTheConfigurationComesFromAFileOrAVariable(t *testing.T) {
 	}
 }
 
+func TestTextsThatWereParsedHaveAMeaning(t *testing.T) {
+	for text, want := range map[string]int64{"64KiB": 64 << 10, "4MiB": 4 << 20, "1GiB": 1 << 30, "65537B": 65537,
+		"": 0, "MiB": 0, "4": 0, "4MB": 0, "4 MiB": 0, "-4MiB": 0, "1.5MiB": 0, "4Mi": 0, "99999999999GiB": 0} {
+		if got := config.Bytes(text); got != want {
+			t.Errorf("Bytes(%q) = %d, want %d", text, got, want)
+		}
+	}
+	if got := config.Duration("1m30s"); got != 90*time.Second {
+		t.Errorf("Duration: %v", got)
+	}
+	if got := config.FileMode("0440"); got != 0o440 {
+		t.Errorf("FileMode: %v", got)
+	}
+}
+
+func TestAFileNameStaysInTheDirectoryAndOutOfItsLayout(t *testing.T) {
+	for _, name := range []string{"A", ".env", "a..b", "a b", strings.Repeat("a", 255)} {
+		if !config.IsFileName(name) {
+			t.Errorf("%q is refused", name)
+		}
+	}
+	for _, name := range []string{"", ".", "..", "...", "..data", "a/b", "/a", "a\x00", strings.Repeat("a", 256)} {
+		if config.IsFileName(name) {
+			t.Errorf("%q is taken", name)
+		}
+	}
+}
+
+func TestANameInTheSetIsTheNewOneOrHasThePrefix(t *testing.T) {
+	s := config.Source{Prefix: "DB_", Rename: map[string]string{"KEYSTORE": "db.p12"}}
+	if got := s.Name("KEYSTORE") + " " + s.Name("USER"); got != "db.p12 DB_USER" {
+		t.Error(got)
+	}
+}
+
 func FuzzConfig(f *testing.F) {
 	f.Add([]byte(least))
-	f.Add([]byte(`{"version":1,"sources":[{"project":"a","environment":"b","path":"/x"}],"notify":{"pidFile":"/p"},"gid":1}`))
+	f.Add(config.Example())
+	for _, c := range []config.Config{full, wrapped} {
+		data, err := json.Marshal(c)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
 	f.Add([]byte(`[[[{"a":null}]]]`))
-	f.Add([]byte(`{"sources":{"a":[1,{"b":2}]},"files":null,"version":1e3}`))
+	f.Add([]byte(`{"sources":{"a":[1,{"b":2}]},"files":null,"version":1e3,"outputs":[],"exec":{"":{}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := config.Parse(data)
 		if err != nil {
