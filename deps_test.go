@@ -62,7 +62,7 @@ var rules = []rule{
 	{pattern: "agent", inside: []string{"api", "sdk", "agent/...", "internal/app"}, closed: true},
 	{pattern: "agent/config", closed: true},
 	{pattern: "agent/config/internal/gen", inside: []string{"agent/config", "internal/template"}, closed: true},
-	{pattern: "agent/internal/...", inside: []string{"api", "sdk", "agent/config"}, closed: true,
+	{pattern: "agent/internal/...", inside: []string{"api", "sdk", "agent/config", "internal/format", "internal/template"}, closed: true,
 		extra: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys/..."}},
 
 	{pattern: "injector/...", inside: []string{"api", "agent/config", "internal/app/..."}, groups: []string{"k8s"}},
@@ -70,7 +70,10 @@ var rules = []rule{
 	{pattern: "cli/...", inside: []string{"api/...", "sdk", "internal/app/..."}, groups: []string{"k8s"}},
 
 	{pattern: "internal/app/...", inside: []string{"api"}, closed: true},
-	{pattern: "internal/pgtest/...", groups: []string{"sql"}},
+	{pattern: "internal/debian/...", closed: true},
+	{pattern: "internal/format/...", inside: []string{"api"}, closed: true},
+	{pattern: "internal/template/...", inside: []string{"api"}, closed: true},
+	{pattern: "internal/pgtest/...", inside: []string{"internal/debian"}, groups: []string{"sql"}},
 
 	{pattern: "examples/...", inside: []string{"..."}},
 	{pattern: "demo/...", inside: []string{"..."}},

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/hanzoai/kms/internal/debian"
 )
 
 // installation is the PostgreSQL of this machine.
@@ -27,8 +29,11 @@ var errNotInstalled = errors.New("PostgreSQL's server programs (initdb, postgres
 // run, they never skip.
 func findOrInstall(ctx context.Context) (installation, error) {
 	bin, err := find()
-	if errors.Is(err, errNotInstalled) && os.Geteuid() == 0 {
-		bin, err = aptInstall(ctx)
+	if errors.Is(err, errNotInstalled) {
+		if failure := debian.Install(ctx, "postgresql"); failure != nil {
+			return installation{}, fmt.Errorf("%w: %w", err, failure)
+		}
+		bin, err = find()
 	}
 	if err != nil {
 		return installation{}, err
@@ -66,29 +71,6 @@ func complete(folder string) bool {
 		}
 	}
 	return true
-}
-
-func aptInstall(ctx context.Context) (string, error) {
-	apt, err := exec.LookPath("apt-get")
-	if err != nil {
-		return "", errNotInstalled
-	}
-	unlock, err := lockTemp() // "go test ./..." starts several processes at once
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if bin, err := find(); err == nil {
-		return bin, nil
-	}
-	for _, arguments := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "postgresql"}} {
-		cmd := exec.CommandContext(ctx, apt, append([]string{"-q", "-o", "DPkg::Lock::Timeout=300"}, arguments...)...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("apt-get %s: %w\n%s\n%w", arguments[0], err, out, errNotInstalled)
-		}
-	}
-	return find()
 }
 
 // unprivileged is whom root runs the server as, which PostgreSQL refuses to
