@@ -26,7 +26,7 @@ import (
 // app is the sample application, built once.
 var app = sync.OnceValues(func() (string, error) {
 	name := filepath.Join(filepath.Dir(binary), "reload-app")
-	out, err := exec.Command("go", "build", "-o", name, "../examples/reload-app").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", name, "../examples/apps/go").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build reload-app: %w\n%s", err, out)
 	}

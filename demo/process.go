@@ -21,7 +21,7 @@ func (d *demo) build(ctx context.Context) error {
 	if d.dir, err = os.MkdirTemp("", "kms-demo-"); err != nil {
 		return err
 	}
-	for _, program := range []struct{ name, source string }{{"kms-server", "./server"}, {"kms-agent", "./agent"}, {"reload-app", "./examples/reload-app"}} {
+	for _, program := range []struct{ name, source string }{{"kms-server", "./server"}, {"kms-agent", "./agent"}, {"reload-app", "./examples/apps/go"}} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", d.path(program.name), program.source)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -1,8 +1,7 @@
-// Command reload-app is a sample application beside the agent: it reads its
-// secrets from files, and reads them again on SIGHUP. It is what a user's own
-// program has to do, in one page.
+// Command app is an application beside the agent: it reads its secrets from
+// files, and reads them again on SIGHUP.
 //
-//	reload-app DIR PIDFILE
+//	app DIR PIDFILE
 //
 // It prints one line for each reading: how many secrets there are, and which
 // changed, by a fingerprint. It never prints a value.
@@ -11,13 +10,16 @@ package main
 // SPDX-License-Identifier: Apache-2.0
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,12 +27,12 @@ import (
 
 func main() {
 	if len(os.Args) != 3 {
-		log.Fatal("usage: reload-app DIR PIDFILE")
+		log.Fatal("usage: app DIR PIDFILE")
 	}
 	dir, pidFile := os.Args[1], os.Args[2]
 
-	// First the handler, then the pid file: a SIGHUP that finds no handler
-	// ends a process.
+	// First the handlers, then the pid file: a SIGHUP that finds no handler
+	// ends a process. The channel keeps a signal that comes during a reading.
 	reload, stop := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
@@ -39,7 +41,7 @@ func main() {
 	}
 	defer os.Remove(pidFile)
 
-	secrets := map[string]string{}
+	var secrets map[string][]byte
 	for {
 		fresh, err := read(dir)
 		if err != nil {
@@ -58,7 +60,7 @@ func main() {
 
 // read reads all secrets of one generation. Resolving ..data once is what
 // keeps two generations from being mixed.
-func read(dir string) (map[string]string, error) {
+func read(dir string) (map[string][]byte, error) {
 	generation, err := filepath.EvalSymlinks(filepath.Join(dir, "..data"))
 	if err != nil {
 		return nil, err
@@ -67,28 +69,26 @@ func read(dir string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]string{}
+	secrets := map[string][]byte{}
 	for _, entry := range entries {
-		value, err := os.ReadFile(filepath.Join(generation, entry.Name()))
-		if err != nil {
+		if secrets[entry.Name()], err = os.ReadFile(filepath.Join(generation, entry.Name())); err != nil {
 			return nil, err
 		}
-		all[entry.Name()] = string(value)
 	}
-	return all, nil
+	return secrets, nil
 }
 
-func report(old, fresh map[string]string) {
+func report(old, fresh map[string][]byte) {
 	var changed []string
-	for key, value := range fresh {
-		if old[key] != value && len(old) > 0 {
-			changed = append(changed, key+"="+fingerprint(value))
+	for _, key := range slices.Sorted(maps.Keys(fresh)) {
+		if old != nil && !bytes.Equal(old[key], fresh[key]) {
+			changed = append(changed, key+"="+fingerprint(fresh[key]))
 		}
 	}
 	fmt.Printf("read %d secrets; changed: %s\n", len(fresh), strings.Join(changed, " "))
 }
 
-func fingerprint(value string) string {
-	sum := sha256.Sum256([]byte(value))
+func fingerprint(value []byte) string {
+	sum := sha256.Sum256(value)
 	return hex.EncodeToString(sum[:4])
 }
