@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hanzoai/kms/agent/config"
@@ -14,58 +16,108 @@ import (
 	"github.com/hanzoai/kms/sdk"
 )
 
-func main() { app.Main("kms-agent", run) }
+const name = "kms-agent"
 
-const usage = `kms-agent keeps the secrets of an application as files, up to date.
+func main() {
+	// The signals of exec are its command's.
+	if len(os.Args) > 1 && os.Args[1] == "exec" {
+		app.Exit(name, execute(os.Args[2:], os.Stderr))
+	}
+	app.Main(name, run)
+}
 
-  kms-agent run  [-config FILE]    write them, and follow every change until SIGTERM
-  kms-agent init [-config FILE]    write them once and exit
+const usage = `kms-agent brings the secrets of an application to where it reads them, and
+keeps them up to date.
 
-"kms-agent run -h" and "kms-agent init -h" show the flags.
+  kms-agent run             write them as files, and follow every change until SIGTERM
+  kms-agent init            write them once and exit
+  kms-agent exec -- CMD     run CMD with them as its environment, and restart it when they change
+  kms-agent health [WHAT]   ask the agent of the directory: live, ready (default) or startup
+  kms-agent install DIR     copy this program to DIR/kms-agent, for exec in another container
+  kms-agent config WHAT     check a configuration, or print its schema or an example
+  kms-agent version         print the version
+
+Each command takes -config FILE, or the JSON itself in KMS_AGENT_CONFIG; -h after
+a command shows its flags. Exit codes: 2 BadConfig, 3 AuthFailed, 4 Unreachable,
+5 Forbidden, 6 NotFound, 7 BadTemplate, 8 NoSpace, 1 anything else.
 `
 
 // run is main with its surroundings as parameters.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	if len(args) == 0 {
-		return usageError("say what to do: kms-agent run, or kms-agent init")
+		return usageError("say what to do: run, init, exec, health, install or config; kms-agent -h explains them")
 	}
-	switch args[0] {
+	command, args := args[0], args[1:]
+	switch command {
 	case "run", "init":
-		s, err := parse(args[0], args[1:])
-		if err != nil {
-			return err
-		}
-		return deliver.Fail(start(ctx, s, stdout))
+		return deliverFiles(ctx, command, args, stdout)
+	case "health":
+		return health(ctx, args)
+	case "install":
+		return install(args)
+	case "config":
+		return configure(args)
 	case "-h", "-help", "--help", "help":
 		return &app.Answer{Text: usage}
 	case "-version", "--version", "version":
 		return &app.Answer{Text: app.VersionString() + "\n"}
 	}
-	return usageError("there is no such command: there are run and init")
+	return usageError("there is no such command: there are run, init, exec, health, install, config and version")
 }
 
 func usageError(text string) error {
 	return &deliver.Failure{Reason: deliver.BadConfig, Err: errors.New(text)}
 }
 
-// settings are the flags of both commands.
+// settings are the flags of the commands that fetch.
 type settings struct {
-	command string
 	config  string
-	timeout time.Duration // of init
+	timeout time.Duration // for the first secrets, except of run
 	level   slog.Level
+	rest    []string
 }
 
-func start(ctx context.Context, s settings, stdout io.Writer) error {
-	if err := harden(); err != nil {
-		return err
+func parse(command string, args []string) (s settings, err error) {
+	f := app.NewFlags(name+" "+command, usage)
+	f.String(&s.config, "config", "", "file of the configuration; without it, KMS_AGENT_CONFIG holds the JSON itself")
+	f.Level(&s.level, "log-level", slog.LevelInfo, "least level of the log: debug, info, warn or error")
+	if command != "run" {
+		f.Duration(&s.timeout, "timeout", 2*time.Minute, "how long to try again while the server is away")
 	}
-	c, err := config.Load(s.config, os.Getenv("KMS_AGENT_CONFIG"))
+	if command == "exec" {
+		f.Rest(&s.rest, "COMMAND [ARGUMENT...]")
+	}
+	return s, f.Parse(args, os.LookupEnv)
+}
+
+// deliverFiles is run and init.
+func deliverFiles(ctx context.Context, command string, args []string, stdout io.Writer) error {
+	s, err := parse(command, args)
 	if err != nil {
 		return err
 	}
-	agent := deliver.New(c, newClient(c), app.NewLogger(stdout, s.level))
-	if s.command == "run" {
+	c, err := config.Load(s.config, os.Getenv("KMS_AGENT_CONFIG"))
+	if err == nil {
+		err = deliverTo(ctx, command, c, s, stdout)
+	}
+	return ended(c, deliver.Fail(err))
+}
+
+func deliverTo(ctx context.Context, command string, c config.Config, s settings, stdout io.Writer) error {
+	if err := harden(); err != nil {
+		return err
+	}
+	if len(c.Sources) == 0 {
+		return usageError("the configuration has no sources: it is one for kms-agent exec")
+	}
+	client, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	limitMemory()
+	agent := deliver.New(c, client, app.NewLogger(stdout, s.level))
+	if command == "run" {
+		logStatusOnSignal(agent)
 		return agent.Run(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -73,24 +125,55 @@ func start(ctx context.Context, s settings, stdout io.Writer) error {
 	return agent.Init(ctx)
 }
 
-func parse(command string, args []string) (s settings, err error) {
-	s.command = command
-	f := app.NewFlags("kms-agent "+command, usage)
-	f.String(&s.config, "config", "", "file of the configuration; without it, KMS_AGENT_CONFIG holds the JSON itself")
-	f.Level(&s.level, "log-level", slog.LevelInfo, "least level of the log: debug, info, warn or error")
-	if command == "init" {
-		f.Duration(&s.timeout, "timeout", 2*time.Minute, "how long to try again while the server is away")
-	}
-	return s, f.Parse(args, os.LookupEnv)
+func logStatusOnSignal(agent *deliver.Agent) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	go func() {
+		for range asked {
+			agent.LogStatus()
+		}
+	}()
 }
 
-func newClient(c config.Config) *sdk.Client {
-	return sdk.NewClient(sdk.Config{
+// newClient makes the client of the server. Its credentials come from files,
+// or from the environment where the configuration names none.
+func newClient(c config.Config) (*sdk.Client, error) {
+	options := sdk.Config{
 		SiteURL:       c.Server,
 		CACertFile:    c.CAFile,
 		TLSServerName: c.TLSServerName,
-		Credentials:   deliver.Credentials(c.Credentials),
+		Proxy:         c.Proxy,
 		MaxRetries:    2, // the agent itself tries again, and says so
-		UserAgent:     "kms-agent/" + app.VersionString(),
-	})
+		MaxResponse:   2*config.Bytes(c.MaxSize) + answerOverhead,
+		UserAgent:     name + "/" + app.VersionString(),
+	}
+	if c.Credentials.ClientIDFile != "" {
+		options.Credentials = deliver.Credentials(c.Credentials)
+		return sdk.NewClient(options), nil
+	}
+	options.ClientID, options.ClientSecret = os.Getenv("KMS_CLIENT_ID"), os.Getenv("KMS_CLIENT_SECRET")
+	if options.ClientID == "" || options.ClientSecret == "" {
+		return nil, usageError("there are no credentials: give credentials.clientIdFile and clientSecretFile, or KMS_CLIENT_ID and KMS_CLIENT_SECRET in the environment")
+	}
+	return sdk.NewClient(options), nil
+}
+
+// answerOverhead is what an answer may hold beside values: names, versions and
+// times of some thousand secrets.
+const answerOverhead = 4 << 20
+
+// ended leaves the reason where Kubernetes looks for the last words of a
+// container.
+func ended(c config.Config, err error) error {
+	file := c.TerminationLog
+	if file == "" {
+		file = "/dev/termination-log"
+	}
+	if err != nil {
+		if f, opened := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0); opened == nil {
+			io.WriteString(f, err.Error()+"\n")
+			f.Close()
+		}
+	}
+	return err
 }

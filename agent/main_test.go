@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
+	stdlog "log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +27,8 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "8") // they wait for other processes most of the time
 	dir, err := os.MkdirTemp("", "kms-agent-")
 	if err == nil {
 		binary = filepath.Join(dir, "kms-agent")
@@ -45,7 +50,11 @@ func TestMain(m *testing.M) {
 type server struct {
 	*httptest.Server
 	version atomic.Int64
-	status  atomic.Int64 // of every list; 0: success
+	status  atomic.Int64                     // of every list; 0: success
+	fault   atomic.Pointer[http.HandlerFunc] // answers every list instead
+	lists   atomic.Int64
+	logins  atomic.Int64
+	ended   atomic.Int64 // tokens of logins up to this one are not taken any more
 }
 
 func newServer(t *testing.T) *server {
@@ -57,30 +66,55 @@ func newServer(t *testing.T) *server {
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	version := s.version.Load()
-	tag := fmt.Sprintf(`"%d"`, version)
+	if strings.HasSuffix(r.URL.Path, "/login") {
+		s.logIn(w, r)
+		return
+	}
+	s.lists.Add(1)
+	fault := s.fault.Load()
+	var login int64
+	fmt.Sscanf(r.Header.Get("Authorization"), "Bearer canary-token-%d", &login)
 	switch {
-	case strings.HasSuffix(r.URL.Path, "/login"):
-		var login struct{ ClientID, ClientSecret string }
-		json.NewDecoder(r.Body).Decode(&login)
-		if login.ClientSecret != "st.good" {
-			fail(w, http.StatusUnauthorized)
-			return
-		}
-		json.NewEncoder(w).Encode(api.Login{AccessToken: "token", ExpiresIn: 7200, AccessTokenMaxTTL: 7200})
+	case login <= s.ended.Load():
+		fail(w, http.StatusUnauthorized)
+	case fault != nil:
+		(*fault)(w, r)
 	case s.status.Load() != 0:
 		fail(w, int(s.status.Load()))
-	case r.Header.Get("If-None-Match") == tag:
-		w.WriteHeader(http.StatusNotModified)
 	default:
-		w.Header().Set("ETag", tag)
-		fmt.Fprintf(w, `{"secrets":[{"secretKey":"A","secretValue":"canary-%d","secretPath":"/","version":%d,"createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z"}],"imports":[]}`, version, version)
+		s.answer(w, r)
 	}
 }
 
+// answer is the list as it should be.
+func (s *server) answer(w http.ResponseWriter, r *http.Request) {
+	version := s.version.Load()
+	tag := fmt.Sprintf(`"%d"`, version)
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	fmt.Fprintf(w, `{"secrets":[{"secretKey":"A","secretValue":"canary-%d","secretPath":"/","version":%d,"createdAt":"2026-01-02T03:04:05Z","updatedAt":"2026-01-02T03:04:05Z"}],"imports":[]}`, version, version)
+}
+
+func (s *server) logIn(w http.ResponseWriter, r *http.Request) {
+	var login struct{ ClientID, ClientSecret string }
+	json.NewDecoder(r.Body).Decode(&login)
+	if login.ClientSecret != "st.good" {
+		fail(w, http.StatusUnauthorized)
+		return
+	}
+	token := fmt.Sprintf("canary-token-%d", s.logins.Add(1))
+	json.NewEncoder(w).Encode(api.Login{AccessToken: token, ExpiresIn: 7200, AccessTokenMaxTTL: 7200})
+}
+
+// discard takes what servers say of connections that end.
+var discard = stdlog.New(io.Discard, "", 0)
+
 func fail(w http.ResponseWriter, status int) {
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(api.Error{Message: "as the test asked", StatusCode: status})
+	json.NewEncoder(w).Encode(api.Error{Message: "as the test asked", StatusCode: status, Name: http.StatusText(status)})
 }
 
 // pod is what an agent finds around it.
@@ -100,10 +134,17 @@ func newPod(t *testing.T, serverURL, secret string) pod {
 		}
 	}
 	p := pod{dir: memory + "/secrets", pidFile: filepath.Join(auth, "app.pid")}
-	p.config = fmt.Sprintf(`{"version": 1, "server": %q, "directory": %q, "dotenv": ".env", "pollInterval": "1s",
+	p.config = fmt.Sprintf(`{"version": 1, "server": %q, "directory": %q, "outputs": [{}, {"format": "dotenv", "file": ".env"}],
+		"pollInterval": "1s", "debounce": "0s",
 		"credentials": {"clientIdFile": "%s/id", "clientSecretFile": "%s/secret"},
-		"sources": [{"project": "app", "environment": "prod"}], "notify": {"pidFile": %q}}`, serverURL, p.dir, auth, auth, p.pidFile)
+		"sources": [{"project": "app", "environment": "prod"}], "notify": [{"pidFile": %q}]}`, serverURL, p.dir, auth, auth, p.pidFile)
 	return p
+}
+
+// command is an agent of the pod, to start.
+func command(p pod, args ...string) *exec.Cmd {
+	cmd, _ := p.command(args...)
+	return cmd
 }
 
 func (p pod) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
@@ -125,7 +166,7 @@ func TestInitWritesTheFilesAndEndsWithTheCodeOfItsReason(t *testing.T) {
 	}{
 		{"all is well", "st.good", 0, nil, 0, "secrets written"},
 		{"no configuration", "st.good", 0, func(p *pod) { p.config = "" }, 2, "BadConfig: configuration: there is no configuration"},
-		{"a wrong configuration", "st.good", 0, func(p *pod) { p.config = strings.Replace(p.config, "dotenv", "dotEnv", 1) }, 2, `did you mean "dotenv"?`},
+		{"a wrong configuration", "st.good", 0, func(p *pod) { p.config = strings.Replace(p.config, "outputs", "output", 1) }, 2, `did you mean "outputs"?`},
 		{"a directory on disk", "st.good", 0, func(p *pod) { p.config = strings.Replace(p.config, p.dir, "/proc/self", 1) }, 2, "not on a tmpfs"},
 		{"a wrong secret", "st.canary", 0, nil, 3, "AuthFailed"},
 		{"an empty secret", "", 0, nil, 3, "AuthFailed: read app prod:/: read clientSecretFile"},
@@ -231,6 +272,14 @@ func expectFile(t *testing.T, name, want string) {
 	if got, err := os.ReadFile(name); err != nil || string(got) != want {
 		t.Errorf("%s holds %q, %v, want %q", name, got, err, want)
 	}
+}
+
+func awaitContent(t *testing.T, name, want string) {
+	t.Helper()
+	waitFor(t, name+" with its new content", func() bool {
+		got, err := os.ReadFile(name)
+		return err == nil && string(got) == want
+	})
 }
 
 // waitFor waits for what another process does; the bound only ends a test that

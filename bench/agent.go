@@ -29,7 +29,7 @@ func measureAgent(ctx context.Context, e *engine, i *instance, dir string) (*age
 	for range 5 {
 		took, resident, err := startAgent(ctx, e, config.Config{Version: config.Version, Server: "http://" + e.server.address,
 			Credentials: config.Credentials{ClientIDFile: id, ClientSecretFile: secret},
-			Sources:     []config.Source{{Project: "agent", Environment: "prod"}}, Dotenv: ".env"})
+			Sources:     []config.Source{{Project: "agent", Environment: "prod"}}, Outputs: []config.Output{{}, {Format: "dotenv", File: ".env"}}})
 		if err != nil {
 			return nil, err
 		}

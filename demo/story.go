@@ -166,10 +166,11 @@ func (d *demo) startAgent(ctx context.Context) error {
 	if d.memory, err = os.MkdirTemp(base, "kms-demo-"); err != nil {
 		return err
 	}
-	cfg := config.Config{Version: config.Version, Server: d.url, Directory: filepath.Join(d.memory, "secrets"), Dotenv: ".env", AllowDisk: onDisk, PollInterval: "1s",
+	cfg := config.Config{Version: config.Version, Server: d.url, Directory: filepath.Join(d.memory, "secrets"), AllowDisk: onDisk, PollInterval: "1s",
 		Credentials: config.Credentials{ClientIDFile: d.path("clientId"), ClientSecretFile: d.path("clientSecret")},
 		Sources:     []config.Source{{Project: service, Environment: "prod"}},
-		Notify:      &config.Notify{PIDFile: d.path("app.pid")}}
+		Outputs:     []config.Output{{}, {Format: "dotenv", File: ".env"}},
+		Notify:      []config.Target{{PIDFile: d.path("app.pid")}}}
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		return err

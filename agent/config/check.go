@@ -30,7 +30,7 @@ func (p *problems) connection(c Config) {
 	p.must(isServer(c.Server), "server", "must be of the form https://host[:port], without a user name, a query or a fragment")
 	p.absolute("caFile", c.CAFile)
 	p.must(c.Proxy == "" || isProxy(c.Proxy), "proxy",
-		"must be of the form http://host:port (or https, socks5, socks5h), without a user name: an address with a password goes into HTTPS_PROXY")
+		"must be of the form http://host:port or https://host:port, without a user name: an address with a password goes into HTTPS_PROXY")
 	id, secret := c.Credentials.ClientIDFile, c.Credentials.ClientSecretFile
 	p.must(id != "" || secret == "", "credentials.clientIdFile", "is missing: give both files, or neither")
 	p.must(secret != "" || id == "", "credentials.clientSecretFile", "is missing: give both files, or neither")

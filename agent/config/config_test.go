@@ -102,7 +102,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 // full has every field with something else than its default, but for those of
 // wrapped.
 var full = config.Config{
-	Version: 1, Server: "http://kms:8080", CAFile: "/ca.pem", TLSServerName: "kms.internal", Proxy: "socks5://proxy:1080",
+	Version: 1, Server: "http://kms:8080", CAFile: "/ca.pem", TLSServerName: "kms.internal", Proxy: "http://proxy:3128",
 	Credentials: config.Credentials{ClientIDFile: "/id", ClientSecretFile: "/secret", RevokeOnExit: true},
 	Sources: []config.Source{
 		{Project: "app", Environment: "prod", Path: "/a", Recursive: true, ExpandReferences: new(false)},

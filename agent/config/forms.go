@@ -58,7 +58,7 @@ func isServer(address string) bool {
 }
 
 func isProxy(address string) bool {
-	u, good := parseURL(address, "http", "https", "socks5", "socks5h")
+	u, good := parseURL(address, "http", "https")
 	return good && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
 }
 

@@ -31,7 +31,12 @@ func Main(name string, run func(ctx context.Context, args []string, stdout, stde
 		}
 		os.Exit(1)
 	}()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	Exit(name, run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit ends a program as Main does when its run has returned err. An error
+// without a text prints nothing and has its code only.
+func Exit(name string, err error) {
 	os.Exit(report(name, err, os.Stdout, os.Stderr))
 }
 

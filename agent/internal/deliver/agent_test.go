@@ -68,7 +68,7 @@ func (k *kms) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	case k.status > 0:
 		w.WriteHeader(k.status)
-		json.NewEncoder(w).Encode(api.Error{Message: "as the test asked", StatusCode: k.status})
+		json.NewEncoder(w).Encode(api.Error{Message: "as the test asked", StatusCode: k.status, Name: http.StatusText(k.status)})
 	case r.Header.Get("If-None-Match") == tag:
 		w.WriteHeader(http.StatusNotModified)
 	default:
@@ -84,7 +84,7 @@ func (k *kms) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // agent makes an agent of that server, and the log that it writes.
-func (k *kms) agent(t *testing.T, dir string, notify *config.Notify) (*deliver.Agent, *bytes.Buffer) {
+func (k *kms) agent(t *testing.T, dir string, notify ...config.Target) (*deliver.Agent, *bytes.Buffer) {
 	c, err := config.Parse(fmt.Appendf(nil, `{"version": 1, "directory": %q, "sources": [{"project": "app", "environment": "prod"}],
 		"credentials": {"clientIdFile": "/unused", "clientSecretFile": "/unused"}}`, dir))
 	if err != nil {
@@ -118,7 +118,7 @@ func TestTheLastGoodFilesSurviveWhateverTheServerSays(t *testing.T) {
 			k := &kms{}
 			k.set("A=1", "B=1")
 			dir := memoryDir(t)
-			agent, _ := k.agent(t, dir, nil)
+			agent, _ := k.agent(t, dir)
 			if _, err := agent.Once(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -150,10 +150,10 @@ func TestARunningAgentPollsWritesChangesAndSignals(t *testing.T) {
 		k := &kms{}
 		k.set("A=1")
 		dir := memoryDir(t)
-		agent, log := k.agent(t, dir, a.notify())
+		agent, log := k.agent(t, dir, a.target())
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- agent.Run(ctx) }()
+		go func() { ended <- agent.Keep(ctx, nil) }()
 
 		synctest.Wait()
 		before, lines := states(t, dir), log.String()
@@ -198,10 +198,10 @@ func TestAnOutageOfAnHourIsTwoLinesAndBackedOff(t *testing.T) {
 		k := &kms{}
 		k.set("A=1")
 		dir := memoryDir(t)
-		agent, log := k.agent(t, dir, nil)
+		agent, log := k.agent(t, dir)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- agent.Run(ctx) }()
+		go func() { ended <- agent.Keep(ctx, nil) }()
 		synctest.Wait()
 		log.Reset()
 		k.fail(503)
@@ -232,10 +232,10 @@ func TestAnApplicationThatIsNotThereYetDelaysNoRefresh(t *testing.T) {
 		k := &kms{}
 		k.set("A=1")
 		dir := memoryDir(t)
-		agent, log := k.agent(t, dir, &config.Notify{PIDFile: late, Signal: "SIGHUP"})
+		agent, log := k.agent(t, dir, config.Target{PIDFile: late, Signal: "SIGHUP", Timeout: "10s"})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- agent.Run(ctx) }()
+		go func() { ended <- agent.Keep(ctx, nil) }()
 		synctest.Wait()
 		for n := 2; n < 5; n++ {
 			k.set(fmt.Sprint("A=", n))
@@ -264,10 +264,11 @@ func TestAnAgentThatStartsAgainNotifiesOnlyOfAChange(t *testing.T) {
 	a := startApp(t)
 	run := func(k *kms, dir string) {
 		synctest.Test(t, func(t *testing.T) {
-			agent, _ := k.agent(t, dir, a.notify())
+			agent, _ := k.agent(t, dir, a.target())
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error)
-			go func() { ended <- agent.Run(ctx) }()
+			go func() { ended <- agent.Keep(ctx, nil) }()
+			time.Sleep(time.Second)
 			synctest.Wait()
 			stop()
 			<-ended
@@ -307,7 +308,7 @@ func TestInitWaitsForAServerThatIsAwayAndForNothingElse(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &kms{status: test.status}
 				k.set("A=1")
-				agent, _ := k.agent(t, memoryDir(t), nil)
+				agent, _ := k.agent(t, memoryDir(t))
 				recovery := time.AfterFunc(test.outage, func() { k.fail(0) })
 				defer recovery.Stop()
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -2,8 +2,11 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hanzoai/kms/agent/config"
@@ -11,187 +14,252 @@ import (
 	"github.com/hanzoai/kms/sdk"
 )
 
-// Agent keeps one set up to date. It belongs to one goroutine.
+// Agent keeps one set up to date. Its methods belong to one goroutine.
 type Agent struct {
 	config  config.Config
 	client  *sdk.Client
 	log     *slog.Logger
+	status  *Status
+	outputs []config.Output
 	dir     Dir
-	sources []Source // as they were last fetched
-	dirty   bool     // they are not on disk yet
 
-	refreshing trouble
-	notifying  trouble
+	known     state    // what lies in the directory
+	variables []string // as they were last fetched; nil where nobody wants them
+	wantsEnv  bool
+	onChange  func() // there is a new generation, or there are new variables
+	schedule  schedule
+	refusals  int // in a row
 }
 
-// New makes an agent; it does nothing yet.
+// New makes an agent that keeps files; it does nothing yet.
 func New(c config.Config, client *sdk.Client, log *slog.Logger) *Agent {
+	a := newAgent(c, client, log)
+	if c.Outputs == nil {
+		a.outputs = []config.Output{{Format: "files", OnMissing: "error"}}
+	}
+	return a
+}
+
+func newAgent(c config.Config, client *sdk.Client, log *slog.Logger) *Agent {
 	return &Agent{
-		config:  c,
-		client:  client,
-		log:     log,
-		dir:     Dir{Path: c.Directory, Mode: c.FileMode(), GID: c.GID, AllowDisk: c.AllowDisk},
-		sources: NewSources(c),
-		dirty:   true,
+		config: c, client: client, log: log, status: newStatus(),
+		outputs: c.Outputs, dir: newDir(c),
+		schedule: newSchedule(config.Duration(c.PollInterval), log),
+		onChange: func() {},
 	}
 }
 
-// Once brings the files up to date.
-func (a *Agent) Once(ctx context.Context) (Written, error) {
-	sources, changed, err := Fetch(ctx, a.client, a.sources)
+func newDir(c config.Config) Dir {
+	return Dir{Path: c.Directory, Mode: config.FileMode(c.Mode), GID: c.GID, Rename: c.WriteMode == "rename", Previous: c.Previous, AllowDisk: c.AllowDisk}
+}
+
+// Once brings everything up to date. changed says that there is something to
+// tell.
+func (a *Agent) Once(ctx context.Context) (changed bool, err error) {
+	print, err := fingerprint(a.config)
 	if err != nil {
-		return Written{}, err // the files stay as they are
+		return false, err
 	}
-	a.sources, a.dirty = sources, a.dirty || changed
-	if !a.dirty && a.inPlace() {
-		return Written{Generation: a.dir.Last}, nil
+	set, cursor, fetched, err := Fetch(ctx, a.client, a.config.Sources, a.cursor(print))
+	if errors.Is(err, api.ErrTooLarge) {
+		err = api.Errorf(api.ErrTooLarge, "%w: narrow the sources, or raise maxSize and the container's memory limit", err)
 	}
-	files, err := Render(a.config, a.sources)
+	if err != nil || !fetched {
+		return false, err // the files stay as they are
+	}
+	defer debug.FreeOSMemory() // what the values leave behind is overwritten, or given back
+	return a.deliver(set, state{Fingerprint: print, Cursor: cursor})
+}
+
+// cursor is what need not be read again; nil where the set is not in place as
+// this configuration wants it.
+func (a *Agent) cursor(print string) Cursor {
+	switch {
+	case a.known.Fingerprint != print,
+		a.wantsEnv && a.variables == nil,
+		len(a.outputs) > 0 && !a.dir.intact(a.known.Generation):
+		return nil
+	}
+	return a.known.Cursor
+}
+
+// deliver puts the set where it is wanted: files first, then variables.
+func (a *Agent) deliver(set Set, now state) (changed bool, err error) {
+	var env []string
+	if a.wantsEnv {
+		if env, err = environment(a.config.Exec, set); err != nil {
+			return false, err
+		}
+	}
+	if len(a.outputs) > 0 {
+		if changed, err = a.write(set, &now); err != nil {
+			return changed, err
+		}
+	}
+	if a.wantsEnv {
+		changed = changed || !slices.Equal(a.variables, env)
+		a.variables = env
+	}
+	a.known = now
+	return changed, nil
+}
+
+// write makes the set files, and notes what they were made from.
+func (a *Agent) write(set Set, now *state) (changed bool, err error) {
+	files, err := Render(a.outputs, set, config.Bytes(a.config.MaxSize))
 	if err != nil {
-		return Written{}, err
+		return false, err
 	}
+	defer wipe(files)
+	a.status.rendered()
 	written, err := Write(a.dir, files)
 	if written.Generation != "" {
 		a.dir.Last = written.Generation
+		a.status.wrote(written, files)
 	}
 	if written.Changed {
 		a.log.Info("secrets written", "files", len(files), "generation", written.Generation)
 	}
-	a.dirty = err != nil
-	return written, err
-}
-
-// inPlace reports whether the generation that was written last still counts.
-func (a *Agent) inPlace() bool {
-	root, err := a.dir.open()
 	if err != nil {
-		return false
+		return written.Changed, err
 	}
-	defer root.Close()
-	current, err := currentGeneration(root)
-	return err == nil && current != "" && current == a.dir.Last
+	now.Generation = written.Generation
+	if err := a.dir.saveState(*now); err != nil {
+		a.log.Warn("state not saved: a restart will read everything again", "err", err)
+	}
+	return written.Changed, nil
 }
 
 // Init brings the files up to date once, and tries again for as long as ctx
 // lasts while the server is away. It notifies nobody.
 func (a *Agent) Init(ctx context.Context) error {
+	defer a.logOut()
+	return a.first(ctx)
+}
+
+func (a *Agent) first(ctx context.Context) error {
 	for {
 		_, err := a.Once(ctx)
-		if err == nil || ReasonOf(err) != Unreachable || ctx.Err() != nil {
+		if err == nil {
+			a.schedule.over()
+			return nil
+		}
+		if ReasonOf(err) != Unreachable || ctx.Err() != nil {
 			return err
 		}
-		a.refreshing.failed(a.log, "refresh failed", err)
-		if sleep(ctx, a.refreshing.wait(initBackoff, err)) != nil {
+		if sleep(ctx, a.schedule.retry(err, initBackoff)) != nil {
 			return err
 		}
 	}
 }
 
-// Run keeps the files up to date and the application informed until ctx ends.
-// An error means that it could not begin.
+// Run keeps the files up to date and everybody informed until ctx ends. An
+// error means that it could not begin, or that its access was revoked and it
+// was told to end then.
 func (a *Agent) Run(ctx context.Context) error {
 	if err := a.dir.Check(); err != nil {
 		return err
 	}
-	var refresh, notify time.Time // when each is due: now
+	ctx, cancel := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer cancel()
+	if err := a.serveAddress(ctx, &parts); err != nil {
+		return err
+	}
+	wrappers := newHub(a.dir)
+	a.serveSocket(ctx, &parts, wrappers)
+	defer a.logOut()
+	return a.keep(ctx, wrappers, a.watchCredentials(ctx, &parts))
+}
+
+// keep is Run without what others ask and what the kernel tells.
+func (a *Agent) keep(ctx context.Context, wrappers *hub, rotated <-chan struct{}) error {
+	a.known = a.dir.loadState()
+	if print, err := fingerprint(a.config); err == nil && a.known.Fingerprint == print {
+		a.status.found(a.known.Generation)
+	}
+	changes := newLevel()
+	a.onChange = changes.raise
+	ctx, cancel := context.WithCancel(ctx)
+	var notifying sync.WaitGroup
+	notifier := newNotifier(a.config, a.dir, wrappers, a.status, a.log)
+	notifying.Go(func() { notifier.run(ctx, changes) })
+	defer notifying.Wait()
+	defer cancel()
+	return a.follow(ctx, rotated)
+}
+
+func (a *Agent) watchCredentials(ctx context.Context, parts *sync.WaitGroup) (rotated <-chan struct{}) {
+	return watchFiles(ctx, parts, a.log, a.config.Credentials.ClientIDFile, a.config.Credentials.ClientSecretFile)
+}
+
+// LogStatus writes to the log how the agent is doing. It may be called while
+// others run.
+func (a *Agent) LogStatus() { a.status.log(a.log) }
+
+// follow refreshes until ctx ends, or the access is revoked and that is the
+// end.
+func (a *Agent) follow(ctx context.Context, rotated <-chan struct{}) error {
 	for {
-		if !time.Now().Before(refresh) {
-			changed, wait := a.refresh(ctx)
-			refresh = time.Now().Add(wait)
-			if changed {
-				notify = time.Time{}
-			}
+		wait, err := a.refresh(ctx)
+		if err != nil || ctx.Err() != nil {
+			return err
 		}
-		if !time.Now().Before(notify) {
-			notify = time.Now().Add(a.notify())
-		}
-		if sleep(ctx, min(time.Until(refresh), time.Until(notify))) != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-time.After(wait):
+		case <-rotated:
+			a.logInAnew(ctx)
 		}
 	}
 }
 
 // refresh does what Once does, reports how it went, and gives the wait until
-// the next time.
-func (a *Agent) refresh(ctx context.Context) (changed bool, wait time.Duration) {
-	written, err := a.Once(ctx)
+// the next time. An error is the end.
+func (a *Agent) refresh(ctx context.Context) (wait time.Duration, end error) {
+	changed, err := a.Once(ctx)
+	if changed {
+		a.onChange()
+	}
 	switch {
 	case ctx.Err() != nil:
-		return false, 0
+		return 0, nil
 	case err != nil:
-		a.refreshing.failed(a.log, "refresh failed", err)
-		return written.Changed, a.refreshing.wait(max(a.config.Interval(), refreshBackoff), err)
+		a.status.failed(err)
+		return a.schedule.retry(err, max(config.Duration(a.config.PollInterval), refreshBackoff)), a.refused(err)
 	}
-	a.refreshing.over(a.log, "refresh recovered")
-	interval := a.config.Interval()
-	return written.Changed, interval - interval/10 + rand.N(interval/5)
+	a.refusals = 0
+	a.status.succeeded(changed)
+	a.schedule.over()
+	return a.schedule.next(), nil
 }
 
-// notify tells the application what it does not know yet, reports how it went,
-// and gives the wait until it is to be tried again.
-func (a *Agent) notify() time.Duration {
-	told, err := Notify(a.dir, a.config.Notify)
-	if err != nil {
-		a.notifying.failed(a.log, "notification failed", err)
-		return a.notifying.wait(notifyBackoff, err)
+// logInAnew takes up new credentials. The token before stays in use until they
+// are accepted.
+func (a *Agent) logInAnew(ctx context.Context) {
+	if err := a.client.Relogin(ctx); err != nil {
+		a.log.Warn("new credentials are not accepted, the session before stays in use", "reason", string(ReasonOf(err)), "err", err)
+		return
 	}
-	a.notifying.over(a.log, "notification recovered")
-	if told {
-		a.log.Info("application notified", "generation", a.dir.Last, "signal", a.config.Notify.Signal)
-	}
-	return never
+	a.log.Info("logged in with new credentials")
 }
 
-// The longest waits between tries, and the first.
-const (
-	firstBackoff   = time.Second
-	initBackoff    = 5 * time.Second
-	refreshBackoff = time.Minute
-	notifyBackoff  = 30 * time.Second
-	never          = 365 * 24 * time.Hour
-)
-
-// trouble is a run of failures of one thing.
-type trouble struct {
-	failures int
-	reason   Reason
-}
-
-// failed counts a failure. It is logged when it is the first, or has another
-// reason than the one before: an outage of an hour is two lines.
-func (t *trouble) failed(log *slog.Logger, what string, err error) {
-	reason := ReasonOf(err)
-	if t.failures++; reason != t.reason {
-		log.Warn(what, "reason", string(reason), "err", err)
+// logOut ends the access token at the server if that is asked for. The agent
+// may be about to be killed, so it does not wait long.
+func (a *Agent) logOut() {
+	if !a.config.Credentials.RevokeOnExit {
+		return
 	}
-	t.reason = reason
-}
-
-// over ends the run.
-func (t *trouble) over(log *slog.Logger, what string) {
-	if t.failures > 0 {
-		log.Info(what, "failures", t.failures)
-	}
-	*t = trouble{}
-}
-
-// wait is the pause before the next try: a random part of a bound that doubles
-// up to longest, and no less than the server asked for.
-func (t *trouble) wait(longest time.Duration, err error) time.Duration {
-	bound := longest
-	if t.failures < 16 {
-		bound = min(longest, firstBackoff<<(t.failures-1))
-	}
-	return max(rand.N(bound), api.RetryAfter(err))
-}
-
-func sleep(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+	ctx, cancel := context.WithTimeout(context.Background(), logOutTimeout)
+	defer cancel()
+	err := a.client.Revoke(ctx)
+	switch {
+	case errors.Is(err, api.ErrUnauthenticated): // there is none, or none any more
+	case err != nil:
+		a.log.Warn("access token not revoked", "reason", string(ReasonOf(err)), "err", err)
 	}
 }
+
+const logOutTimeout = 3 * time.Second

@@ -7,10 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hanzoai/kms/agent/config"
 	"github.com/hanzoai/kms/agent/internal/deliver"
 )
@@ -64,35 +63,39 @@ func (a *app) expectSilence(t *testing.T) {
 	a.expect(t, "anything else?")
 }
 
-func (a *app) notify() *config.Notify { return &config.Notify{PIDFile: a.pidFile, Signal: "SIGHUP"} }
+func (a *app) target() config.Target {
+	return config.Target{PIDFile: a.pidFile, Signal: "SIGHUP", Timeout: "10s"}
+}
 
-func mustNotify(t *testing.T, d deliver.Dir, notify *config.Notify, want bool) {
+// mustTell tells the target of the set that lies there; want says whether that
+// is news.
+func mustTell(t *testing.T, d deliver.Dir, target config.Target, want bool) {
 	t.Helper()
-	told, err := deliver.Notify(d, notify)
-	if err != nil || told != want {
-		t.Fatalf("Notify = %v, %v, want %v", told, err, want)
+	generation, err := deliver.NewNotifier(d, target).Tell(t.Context(), target)
+	if err != nil || generation != "" != want {
+		t.Fatalf("Tell = %q, %v, want news %v", generation, err, want)
 	}
 }
 
 func TestEachChangeIsSignalledOnceAndTheFirstSetIsNot(t *testing.T) {
 	d, a := place(t), startApp(t)
-	mustNotify(t, d, a.notify(), false) // there is no set
+	mustTell(t, d, a.target(), false) // there is no set
 	mustWrite(t, d, set("A=1"))
-	mustNotify(t, d, a.notify(), false) // the first
+	mustTell(t, d, a.target(), false) // the first
 	mustWrite(t, d, set("A=1"))
-	mustNotify(t, d, a.notify(), false) // unchanged
+	mustTell(t, d, a.target(), false) // unchanged
 	a.expectSilence(t)
 
 	mustWrite(t, d, set("A=2"))
-	mustNotify(t, d, a.notify(), true)
+	mustTell(t, d, a.target(), true)
 	a.expect(t, "HUP")
-	mustNotify(t, d, a.notify(), false)
+	mustTell(t, d, a.target(), false)
 	a.expectSilence(t)
 
-	usr1 := a.notify()
+	usr1 := a.target()
 	usr1.Signal = "SIGUSR1"
 	mustWrite(t, d, set("A=1"))
-	mustNotify(t, d, usr1, true)
+	mustTell(t, d, usr1, true)
 	a.expect(t, "USR1")
 	a.expectSilence(t)
 }
@@ -101,33 +104,50 @@ func TestAChangeThatNobodyWasToldOfIsToldLater(t *testing.T) {
 	d, a := place(t), startApp(t)
 	mustWrite(t, d, set("A=1"))
 	mustWrite(t, d, set("A=2"))
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
+	away := config.Target{PIDFile: "/nowhere/pid", Signal: "SIGHUP"}
+	if generation, err := deliver.NewNotifier(d, away).Tell(t.Context(), away); generation != "" || err == nil {
+		t.Errorf("an application that is not there: told of %q, %v", generation, err)
 	}
-	nobody := filepath.Join(t.TempDir(), "nobody") // beyond the greatest id that Linux gives
-	if err := os.WriteFile(nobody, []byte("4194305"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"/nowhere/pid", t.TempDir(), pipe, nobody} {
-		if told, err := deliver.Notify(d, &config.Notify{PIDFile: name, Signal: "SIGHUP"}); told || err == nil {
-			t.Errorf("pid file %s: told %v, %v", name, told, err)
-		}
-	}
-	mustNotify(t, d, a.notify(), true) // another agent, later
+	mustTell(t, d, a.target(), true) // another agent, later
 	a.expect(t, "HUP")
 	a.expectSilence(t)
 }
 
-func TestAPIDFileThatHoldsNoApplicationsIDIsRefused(t *testing.T) {
-	for _, content := range []string{"", "0", "1", "-1", "-4711", fmt.Sprint(os.Getpid()), "12x", "1 2", "0x10", strings.Repeat("9", 40)} {
-		name := filepath.Join(t.TempDir(), "pid")
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
+func TestATargetThatFailsDoesNotMakeTheOthersHearTwice(t *testing.T) {
+	d, a := place(t), startApp(t)
+	mustWrite(t, d, set("A=1"))
+	mustWrite(t, d, set("A=2"))
+	late := filepath.Join(t.TempDir(), "late.pid")
+	both := []config.Target{a.target(), {PIDFile: late, Signal: "SIGUSR1", Timeout: "10s"}}
+	tell := func() (told []bool) {
+		n := deliver.NewNotifier(d, both...) // a new agent each time
+		for _, target := range both {
+			generation, _ := n.Tell(t.Context(), target)
+			told = append(told, generation != "")
 		}
-		if pid, err := deliver.ReadPID(name); err == nil {
-			t.Errorf("a file with %q gives %d", content, pid)
-		}
+		return told
+	}
+	if diff := cmp.Diff([]bool{true, false}, tell()); diff != "" {
+		t.Error(diff)
+	}
+	a.expect(t, "HUP")
+	if diff := cmp.Diff([]bool{false, false}, tell()); diff != "" {
+		t.Error(diff)
+	}
+	if err := os.Link(a.pidFile, late); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]bool{false, true}, tell()); diff != "" {
+		t.Error(diff)
+	}
+	a.expect(t, "USR1")
+	if diff := cmp.Diff([]bool{false, false}, tell()); diff != "" {
+		t.Error(diff)
+	}
+	a.expectSilence(t)
+	want := []string{"..1", "..1/A", "..2", "..2/A", "..data -> ..2", "..notified -> ..2", "A -> ..data/A"}
+	if diff := cmp.Diff(want, layout(t, d.Path)); diff != "" {
+		t.Errorf("when everybody was told: %s", diff)
 	}
 }
 
@@ -137,19 +157,20 @@ func TestANotifierKilledAtAnyStepIsMadeUpFor(t *testing.T) {
 		mustWrite(t, d, oldSet)
 		mustWrite(t, d, newSet)
 		if !killed(t, d.Path, step, "KMS_KILL_PIDFILE="+a.pidFile) {
-			if step != 4 {
-				t.Errorf("a notification has %d steps, want 3", step-1)
+			if step != 7 {
+				t.Errorf("a notification has %d steps, want 6", step-1)
 			}
 			return
 		}
-		signalled, recorded := step >= 2, step >= 3
-		if signalled {
+		told, recorded := step >= 2, step >= 3
+		if told {
 			a.expect(t, "HUP")
 		}
-		mustNotify(t, d, a.notify(), !recorded)
+		mustTell(t, d, a.target(), !recorded)
 		if !recorded { // the second time, if it died between the signal and its record
 			a.expect(t, "HUP")
 		}
+		mustTell(t, d, a.target(), false)
 		a.expectSilence(t)
 	}
 }
@@ -163,13 +184,6 @@ func TestASetThatWasLostUnderTheAgentIsSignalledWhenItIsBack(t *testing.T) {
 	if written := mustWrite(t, d, set("A=2")); written.Generation != "..2" {
 		t.Errorf("generation %s, want ..2: a name must not come back", written.Generation)
 	}
-	mustNotify(t, d, a.notify(), true)
+	mustTell(t, d, a.target(), true)
 	a.expect(t, "HUP")
-}
-
-func TestNobodyToNotifyIsNoError(t *testing.T) {
-	d := place(t)
-	mustWrite(t, d, set("A=1"))
-	mustWrite(t, d, set("A=2"))
-	mustNotify(t, d, nil, false)
 }

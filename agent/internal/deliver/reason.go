@@ -8,6 +8,7 @@ import (
 
 	"github.com/hanzoai/kms/agent/config"
 	"github.com/hanzoai/kms/api"
+	"github.com/hanzoai/kms/internal/template"
 )
 
 // Reason is why the agent failed, in one word: in its log, and as its exit
@@ -25,6 +26,8 @@ const (
 	NoSpace     Reason = "NoSpace"     // the set does not fit: enlarge the tmpfs
 	Failed      Reason = "Failed"      // anything else: see the error
 )
+
+var allReasons = []Reason{BadConfig, AuthFailed, Unreachable, Forbidden, NotFound, BadTemplate, NoSpace, Failed}
 
 // ExitCode is the exit code of a process that ends for this reason.
 func (r Reason) ExitCode() int {
@@ -49,6 +52,8 @@ func ReasonOf(err error) Reason {
 	switch {
 	case errors.As(err, &invalid), is(errBadConfig):
 		return BadConfig
+	case is(template.ErrTemplate):
+		return BadTemplate
 	case is(syscall.ENOSPC, syscall.EDQUOT, api.ErrTooLarge):
 		return NoSpace
 	case is(api.ErrUnauthenticated):

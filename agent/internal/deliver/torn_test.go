@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -45,7 +46,8 @@ func writeAndDie(at string) {
 	})
 	_, err := deliver.Write(d, newSet)
 	if pidFile := os.Getenv("KMS_KILL_PIDFILE"); pidFile != "" {
-		_, err = deliver.Notify(d, &config.Notify{PIDFile: pidFile, Signal: "SIGHUP"})
+		target := config.Target{PIDFile: pidFile, Signal: "SIGHUP", Timeout: "10s"}
+		_, err = deliver.NewNotifier(d, target).Tell(context.Background(), target)
 	}
 	fmt.Println(err)
 	os.Exit(0)

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,9 +20,9 @@ type Written struct {
 //
 // The order keeps a reader of DIR/KEY from ever finding a torn file, or none
 // where both generations have the key: everything is written aside; the swap
-// of ..data is one rename; links of new keys come after it, and links of keys
-// that are gone go after it; the generation before stays for readers that are
-// still in it, and only the one before that is removed.
+// of ..data is one rename; new names come after it, and names that are gone go
+// after it; the generation before stays for readers that are still in it, and
+// only the one before that is removed.
 //
 // The very first generation counts as notified: whoever reads the directory
 // later reads that one, and an application that is just starting may not be
@@ -36,14 +37,17 @@ func Write(d Dir, files []File) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	if err := refuseForeign(root, files); err != nil {
+	if err := d.refuseForeign(root, files); err != nil {
 		return Written{}, err
 	}
 	if err := d.sweep(root, current); err != nil {
 		return Written{}, err
 	}
+	if files, err = keepFiles(root, current, files); err != nil {
+		return Written{}, err
+	}
 	if current != "" && d.holds(root, current, files) {
-		return Written{Generation: current}, d.link(root, files)
+		return Written{Generation: current}, d.publish(root, current, files)
 	}
 	next, err := d.writeGeneration(root, files)
 	if err != nil {
@@ -53,10 +57,34 @@ func Write(d Dir, files []File) (Written, error) {
 		return Written{}, err
 	}
 	written := Written{Generation: next, Changed: true}
-	if err := d.link(root, files); err != nil {
+	if err := d.publish(root, next, files); err != nil {
 		return written, err
 	}
 	return written, d.sweep(root, next)
+}
+
+// keepFiles gives the files that are to stay as they are their content of the
+// current generation. Those that it has not got are left out.
+func keepFiles(root *os.Root, current string, files []File) ([]File, error) {
+	all := make([]File, 0, len(files))
+	for _, f := range files {
+		if !f.Keep {
+			all = append(all, f)
+			continue
+		}
+		info, err := root.Lstat(current + "/" + f.Name)
+		if current == "" || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			f.Data, err = readFile(root, current+"/"+f.Name, info.Size())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("keep %s: %w", f.Name, err)
+		}
+		all = append(all, f)
+	}
+	return all, nil
 }
 
 // writeGeneration writes the files into a new generation, or leaves nothing of
@@ -92,45 +120,49 @@ func (d Dir) fill(root *os.Root, generation string, files []File) error {
 		return fmt.Errorf("make a generation: %w", err)
 	}
 	d.did("make " + generation)
+	enter := enterable(d.Mode)
 	for _, f := range files {
-		if err := d.writeFile(root, generation+"/"+f.Name, f.Data); err != nil {
+		mode, _ := d.rights(f)
+		enter |= enterable(mode)
+		if err := d.writeFile(root, generation+"/"+f.Name, f); err != nil {
 			return fmt.Errorf("write %s: %w", f.Name, err)
 		}
 		d.did("write " + f.Name)
 	}
-	if err := d.own(root, generation, d.dirMode()); err != nil {
+	if err := own(root, generation, enter, d.GID); err != nil {
 		return fmt.Errorf("set the rights of a generation: %w", err)
 	}
 	d.did("own " + generation)
 	return nil
 }
 
-func (d Dir) writeFile(root *os.Root, name string, data []byte) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+func (d Dir) writeFile(root *os.Root, name string, f File) error {
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer file.Close()
 	d.did("create " + name)
-	if _, err := f.Write(data); err != nil {
+	if _, err := file.Write(f.Data); err != nil {
 		return err
 	}
 	d.did("fill " + name)
-	// On a tmpfs this does nothing; on a disk it keeps a crash from leaving
-	// the swap without the bytes.
-	if err := f.Sync(); err != nil {
+	if d.AllowDisk { // keeps a crash of the machine from leaving the swap without the bytes
+		if err := file.Sync(); err != nil {
+			return err
+		}
+	}
+	mode, gid := d.rights(f)
+	if err := own(root, name, mode, gid); err != nil {
 		return err
 	}
-	if err := d.own(root, name, d.Mode); err != nil {
-		return err
-	}
-	return f.Close()
+	return file.Close()
 }
 
 // own sets group and rights; the umask has no say.
-func (d Dir) own(root *os.Root, name string, mode fs.FileMode) error {
-	if d.GID != nil {
-		if err := root.Lchown(name, -1, *d.GID); err != nil {
+func own(root *os.Root, name string, mode fs.FileMode, gid *int) error {
+	if gid != nil {
+		if err := root.Lchown(name, -1, *gid); err != nil {
 			return err
 		}
 	}
@@ -149,6 +181,7 @@ func (d Dir) swap(root *os.Root, current, next string) error {
 
 // replaceLink makes name a link to target, in one step.
 func (d Dir) replaceLink(root *os.Root, tmp, name, target string) error {
+	root.Remove(tmp) // of a writer that was killed
 	if err := root.Symlink(target, tmp); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -160,32 +193,69 @@ func (d Dir) replaceLink(root *os.Root, tmp, name, target string) error {
 	return nil
 }
 
-// link makes the links that applications open, and removes those of keys that
-// are gone.
-func (d Dir) link(root *os.Root, files []File) error {
-	wanted := make(map[string]bool, len(files))
-	for _, f := range files {
-		wanted[f.Name] = true
-		if isOurs(root, f.Name) {
-			continue
-		}
-		if err := root.Symlink(dataLink+"/"+f.Name, f.Name); err != nil {
-			return fmt.Errorf("link %s: %w", f.Name, err)
-		}
-		d.did("link " + f.Name)
-	}
-	names, err := names(root, ".")
+// publish puts the files of the current generation where applications open
+// them, and takes away the names of those that are gone.
+func (d Dir) publish(root *os.Root, current string, files []File) error {
+	all, err := names(root, ".")
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if wanted[name] || !isOurs(root, name) {
+	wanted := make(map[string]bool, len(files))
+	for _, f := range files {
+		wanted[f.Name] = true
+		if d.inPlace(root, current, f.Name) {
+			continue
+		}
+		if err := d.place(root, current, f.Name); err != nil {
+			return fmt.Errorf("put %s in place: %w", f.Name, err)
+		}
+		d.did("place " + f.Name)
+	}
+	if err := d.linkPrevious(root, generationBefore(all, current)); err != nil {
+		return err
+	}
+	for _, name := range all {
+		if wanted[name] || !isOurs(root, name, all) {
 			continue
 		}
 		if err := root.Remove(name); err != nil {
-			return fmt.Errorf("unlink %s: %w", name, err)
+			return fmt.Errorf("remove %s: %w", name, err)
 		}
 		d.did("unlink " + name)
+	}
+	return nil
+}
+
+// place makes DIR/name the file of this generation, in one step, whatever of
+// ours is there.
+func (d Dir) place(root *os.Root, current, name string) error {
+	root.Remove(fileTmp)
+	var err error
+	if d.Rename {
+		err = root.Link(current+"/"+name, fileTmp)
+	} else {
+		err = root.Symlink(dataLink+"/"+name, fileTmp)
+	}
+	if err != nil {
+		return err
+	}
+	d.did("make " + fileTmp)
+	return root.Rename(fileTmp, name)
+}
+
+// linkPrevious makes DIR/previous lead to the generation before, or removes it.
+func (d Dir) linkPrevious(root *os.Root, before string) error {
+	switch {
+	case d.Previous && before != "":
+		if target, _ := root.Readlink(previousLink); target == before {
+			return nil
+		}
+		return d.replaceLink(root, previousLinkTmp, previousLink, before)
+	case isPreviousLink(root):
+		if err := root.Remove(previousLink); err != nil {
+			return fmt.Errorf("remove %s: %w", previousLink, err)
+		}
+		d.did("unlink " + previousLink)
 	}
 	return nil
 }

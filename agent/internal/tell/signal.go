@@ -42,3 +42,10 @@ func parseSignal(name string) (syscall.Signal, error) {
 	}
 	return signal, nil
 }
+
+// Signal is the signal of a name that a parsed configuration holds; 0 for any
+// other.
+func Signal(name string) syscall.Signal {
+	signal, _ := parseSignal(name)
+	return signal
+}

@@ -1,0 +1,99 @@
+package deliver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/hanzoai/kms/agent/config"
+)
+
+// state is what the agent knows of the set that lies in the directory, for the
+// agent after it: with it a restart reads nothing that has not changed. It
+// holds tags, no values.
+type state struct {
+	Version     int    `json:"version"`
+	Generation  string `json:"generation"`
+	Fingerprint string `json:"fingerprint"` // of the configuration and the templates
+	Cursor      Cursor `json:"cursor"`
+}
+
+const stateVersion = 1
+
+// loadState reads the state of the current generation; the zero state where
+// there is none, or it is of another one.
+func (d Dir) loadState() (s state) {
+	root, err := d.open()
+	if err != nil {
+		return state{}
+	}
+	defer root.Close()
+	data, err := readFile(root, stateFile, 1<<20)
+	if err != nil || json.Unmarshal(data, &s) != nil || s.Version != stateVersion {
+		return state{}
+	}
+	if current, err := currentGeneration(root); err != nil || current != s.Generation {
+		return state{}
+	}
+	return s
+}
+
+// saveState writes the state. Without it the next agent reads everything
+// again, so a failure is no fault of the set.
+func (d Dir) saveState(s state) error {
+	s.Version = stateVersion
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	root, err := d.open()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	root.Remove(stateFileTmp)
+	file, err := root.OpenFile(stateFileTmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", stateFile, err)
+	}
+	_, err = file.Write(data)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		d.did("fill " + stateFileTmp)
+		err = root.Rename(stateFileTmp, stateFile)
+	}
+	if err != nil {
+		root.Remove(stateFileTmp)
+		return fmt.Errorf("write %s: %w", stateFile, err)
+	}
+	d.did("swap " + stateFile)
+	return nil
+}
+
+// fingerprint stands for all that a rendering depends on beside the secrets: a
+// cursor holds only where it is the same.
+func fingerprint(c config.Config) (string, error) {
+	hash := sha256.New()
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	hash.Write(text)
+	for _, o := range c.Outputs {
+		if o.TemplateFile == "" {
+			continue
+		}
+		text, err := os.ReadFile(o.TemplateFile)
+		if err != nil {
+			return "", badConfig("read the template of %s: %v", o.File, err)
+		}
+		fmt.Fprintf(hash, "\x00%d\x00", len(text))
+		hash.Write(text)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
