@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,20 +64,27 @@ func installed(t *testing.T, name, fromPackage string) string {
 // whatever it started.
 type process struct {
 	*exec.Cmd
-	t   *testing.T
-	out *output // of both streams
+	t    *testing.T
+	out  *output  // of both streams
+	life *os.File // ends when the process and all that it started have ended
 }
 
 func start(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
-	p := &process{exec.Command(name, args...), t, &output{grown: make(chan struct{})}}
+	life, held, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	p := &process{exec.Command(name, args...), t, &output{grown: make(chan struct{})}, life}
 	p.Env = append(os.Environ(), env...)
-	p.Stdout, p.Stderr = p.out, p.out
+	p.Stdout, p.Stderr, p.ExtraFiles = p.out, p.out, []*os.File{held}
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		life.Close()
 		if p.ProcessState == nil {
 			syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
 			p.Wait()
@@ -99,12 +107,16 @@ func (p *process) await(text string) string {
 	return since
 }
 
-// terminate ends the process as Kubernetes does.
+// terminate ends the process as Kubernetes does. It must leave nothing behind.
 func (p *process) terminate() {
 	p.t.Helper()
 	p.Process.Signal(syscall.SIGTERM)
 	if err := p.Wait(); err != nil {
 		p.t.Errorf("after SIGTERM %s ended with %v", filepath.Base(p.Path), err)
+	}
+	p.life.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, p.life); err != nil {
+		p.t.Errorf("what %s started did not end with it: %v", filepath.Base(p.Path), err)
 	}
 }
 

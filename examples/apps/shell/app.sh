@@ -7,7 +7,6 @@
 # It prints one line for each reading: how many secrets there are, and which
 # changed, by a fingerprint. It never prints a value. Its set has one file per
 # key, and secrets.sh, the same in the format "shell".
-set -u
 
 if [ $# -ne 2 ]; then
 	echo "usage: app.sh DIR PIDFILE" >&2
@@ -50,24 +49,22 @@ report() {
 
 # First the traps, then the pid file: a SIGHUP that finds no trap ends a
 # process.
-known='' reload=yes sleeper=''
-trap 'reload=yes; kill -KILL $sleeper 2>/dev/null' HUP
+known='' reload=yes
+trap 'reload=yes; kill -KILL $! 2>/dev/null' HUP
 trap 'exit 0' INT TERM
-trap 'kill -KILL $sleeper 2>/dev/null; rm -f "$pid_file"' EXIT
+trap 'kill -KILL $! 2>/dev/null; rm -f "$pid_file"' EXIT
 echo $$ >"$pid_file"
 
 # A trap runs between two commands, and cuts "wait" short, but no other
 # command. Between the test of the flag and "wait" it would be too late for
-# both, and the signal lost. So what is waited for is started before the test,
-# and the trap ends it: then "wait" has nothing to wait for. It has to be KILL,
-# which works before a new process has forgotten the traps of this one.
+# both, and the signal lost. So what is waited for, $!, is started before the
+# test, and the trap ends it: then "wait" has nothing to wait for. It has to be
+# KILL, which works before a new process has forgotten the traps of this one.
 while :; do
 	sleep 3600 >/dev/null 2>&1 &
-	sleeper=$!
 	if [ $reload = yes ]; then
 		reload=no
 		load || echo "keeping what I have" >&2
 	fi
-	wait $sleeper
-	sleeper=''
+	wait $! 2>/dev/null
 done
