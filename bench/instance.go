@@ -25,6 +25,7 @@ type instance struct {
 	operations []operation
 	agent      sdk.NewClientSecret
 	agentID    string // client id
+	admin      *sdk.Client
 }
 
 // filler makes what is in an instance.
@@ -43,7 +44,7 @@ func fill(ctx context.Context, e *engine) (*instance, error) {
 		return nil, err
 	}
 	f.orgID, f.admin = done.Organization.ID, sdk.NewClient(sdk.Config{SiteURL: f.url, AccessToken: done.Token.Reveal()})
-	i := &instance{}
+	i := &instance{admin: f.admin}
 	if err := f.readers(i, e.server.address); err != nil {
 		return nil, err
 	}

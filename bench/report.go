@@ -42,9 +42,13 @@ type serverFigures struct {
 }
 
 type agentFigures struct {
-	ResidentKiB int64   `json:"residentKiB"`
-	BinaryBytes int64   `json:"binaryBytes"`
-	FilesMS     float64 `json:"filesMs"`
+	BinaryBytes  int64   `json:"binaryBytes"`
+	ResidentKiB  int64   `json:"residentKiB"`
+	AnonymousKiB int64   `json:"anonymousKiB"`
+	RestUS       float64 `json:"restMicrosecondsPerMinute"`
+	FilesMS      float64 `json:"filesMs"`
+	SwapMS       float64 `json:"swapMs"`
+	RefusalKiB   int64   `json:"refusalPeakKiB"`
 }
 
 func newCell(engine, operation string, clients int, period time.Duration, latencies []time.Duration, before, after usage) cell {
@@ -102,10 +106,28 @@ func (r *report) print(out io.Writer) error {
 		fmt.Fprintf(table, "%s\t\t\t%.0f\t500\t%.1f\t60\t%.1f\t\t\t\n", s.Engine, s.ReadyMS, float64(s.IdleKiB)/1024, float64(s.LoadedKiB)/1024)
 	}
 	if a := r.Agent; a != nil {
-		fmt.Fprintln(table, "\nagent\t\t\tfiles ms\taim\tRSS MiB\taim\tbinary MB\taim\t\t")
-		fmt.Fprintf(table, "%d keys\t\t\t%.0f\t100\t%.1f\t12\t%.1f\t10\t\t\n", agentKeys, a.FilesMS, float64(a.ResidentKiB)/1024, float64(a.BinaryBytes)/1e6)
+		a.print(table)
 	}
 	return table.Flush()
+}
+
+func (a *agentFigures) print(table io.Writer) {
+	fmt.Fprintln(table, "\nagent\t\t\tmeasured\taim\t\t\t\t\t")
+	for _, row := range []struct {
+		what     string
+		measured float64
+		aim      string
+	}{
+		{"binary, MB", float64(a.BinaryBytes) / 1e6, "10"},
+		{fmt.Sprintf("RSS with %d keys, MiB", agentKeys), float64(a.ResidentKiB) / 1024, "12"},
+		{"of it anonymous, MiB", float64(a.AnonymousKiB) / 1024, "5"},
+		{"CPU of a minute at rest, ms", a.RestUS / 1000, "1"},
+		{"start to files, ms", a.FilesMS, "100"},
+		{fmt.Sprintf("answer to swap, %d keys, ms", swapKeys), a.SwapMS, "5"},
+		{"peak while refusing 64 MB, MiB", float64(a.RefusalKiB) / 1024, "48"},
+	} {
+		fmt.Fprintf(table, "%s\t\t\t%.2f\t%s\t\t\t\t\t\n", row.what, row.measured, row.aim)
+	}
 }
 
 func figure(f float64) string {
