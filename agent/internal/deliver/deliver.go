@@ -26,6 +26,7 @@ type Agent struct {
 	known     state    // what lies in the directory
 	variables []string // as they were last fetched; nil where nobody wants them
 	wantsEnv  bool
+	untold    bool   // there is a new generation, and it was not complete at once
 	onChange  func() // there is a new generation, or there are new variables
 	schedule  schedule
 	refusals  int // in a row
@@ -50,7 +51,11 @@ func newAgent(c config.Config, client *sdk.Client, log *slog.Logger) *Agent {
 }
 
 func newDir(c config.Config) Dir {
-	return Dir{Path: c.Directory, Mode: config.FileMode(c.Mode), GID: c.GID, Rename: c.WriteMode == "rename", Previous: c.Previous, AllowDisk: c.AllowDisk}
+	d := Dir{Path: c.Directory, Mode: config.FileMode(c.Mode), GID: c.GID, Rename: c.WriteMode == "rename", Previous: c.Previous, AllowDisk: c.AllowDisk}
+	for _, o := range c.Outputs {
+		d.Enter |= d.enter([]File{{Mode: config.FileMode(o.Mode), GID: o.GID}})
+	}
+	return d
 }
 
 // Once brings everything up to date. changed says that there is something to
@@ -77,7 +82,7 @@ func (a *Agent) cursor(print string) Cursor {
 	switch {
 	case a.known.Fingerprint != print,
 		a.wantsEnv && a.variables == nil,
-		len(a.outputs) > 0 && !a.dir.intact(a.known.Generation):
+		len(a.outputs) > 0 && !a.dir.complete(a.known):
 		return nil
 	}
 	return a.known.Cursor
@@ -121,13 +126,15 @@ func (a *Agent) write(set Set, now *state) (changed bool, err error) {
 		a.log.Info("secrets written", "files", len(files), "generation", written.Generation)
 	}
 	if err != nil {
-		return written.Changed, err
+		a.untold = a.untold || written.Changed // there may be no room yet to put all in place
+		return false, err
 	}
-	now.Generation = written.Generation
+	changed, a.untold = written.Changed || a.untold, false
+	now.Generation, now.Files = written.Generation, written.Files
 	if err := a.dir.saveState(*now); err != nil {
 		a.log.Warn("state not saved: a restart will read everything again", "err", err)
 	}
-	return written.Changed, nil
+	return changed, nil
 }
 
 // Init brings the files up to date once, and tries again for as long as ctx

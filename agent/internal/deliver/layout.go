@@ -33,6 +33,7 @@ type Dir struct {
 	Path      string
 	Mode      fs.FileMode // of files that say none
 	GID       *int        // of files that say none, and of directories; nil: the process's
+	Enter     fs.FileMode // of directories, beyond what Mode and the files of a set need
 	Rename    bool        // DIR/KEY is a regular file, no link
 	Previous  bool        // offer the generation before as DIR/previous
 	AllowDisk bool        // it need not be in memory
@@ -59,7 +60,7 @@ func (d Dir) Check() error {
 // open opens the directory, and makes it if only itself is missing. Everything
 // is then done through the Root: no link that others put in leads out of it.
 func (d Dir) open() (*os.Root, error) {
-	if err := os.Mkdir(d.Path, enterable(d.Mode)); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := d.make(); err != nil {
 		return nil, fmt.Errorf("make the directory: %w", err)
 	}
 	memory, err := inMemory(d.Path)
@@ -76,9 +77,47 @@ func (d Dir) open() (*os.Root, error) {
 	return root, nil
 }
 
+// make makes the directory if it is missing; one that is there belongs to
+// whoever made it, and keeps its rights. A directory that gives its group on
+// to what is made in it has a child that does so too.
+func (d Dir) make() error {
+	mode := d.enter(nil)
+	err := os.Mkdir(d.Path, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil && d.GID != nil {
+		err = os.Lchown(d.Path, -1, *d.GID)
+	}
+	if err != nil {
+		return err
+	}
+	info, err := os.Lstat(d.Path)
+	if err != nil {
+		return err
+	}
+	return os.Chmod(d.Path, mode|info.Mode()&fs.ModeSetgid) // the umask has no say
+}
+
 // enterable is the mode of a directory that lets those enter who may read
 // files of that mode.
 func enterable(mode fs.FileMode) fs.FileMode { return 0o700 | mode&0o444 | mode&0o444>>2 }
+
+// enter is the mode of the directories: it lets those in who may read one of
+// the files.
+func (d Dir) enter(files []File) fs.FileMode {
+	mode := enterable(d.Mode) | d.Enter
+	for _, f := range files {
+		fileMode, gid := d.rights(f)
+		mode |= enterable(fileMode)
+		if isOtherGroup(gid, d.GID) && fileMode&0o040 != 0 {
+			mode |= 0o001 // no right to list: a directory has one group only
+		}
+	}
+	return mode
+}
+
+func isOtherGroup(file, dir *int) bool { return file != nil && (dir == nil || *file != *dir) }
 
 // rights are the mode and the group that f has on disk.
 func (d Dir) rights(f File) (fs.FileMode, *int) {
@@ -128,9 +167,9 @@ func generationName(n uint64) string { return ".." + strconv.FormatUint(n, 10) }
 
 // generationBefore is the newest generation before current among the names of
 // the directory; "" if there is none.
-func generationBefore(names []string, current string) string {
+func generationBefore(all []string, current string) string {
 	before := uint64(0)
-	for _, name := range names {
+	for _, name := range all {
 		if n := number(name); n < number(current) {
 			before = max(before, n)
 		}
@@ -141,67 +180,19 @@ func generationBefore(names []string, current string) string {
 	return generationName(before)
 }
 
-// refuseForeign reports what lies where a file of the set has to be, and is
-// not ours: the agent never removes what it did not write.
-func (d Dir) refuseForeign(root *os.Root, files []File) error {
-	names, err := names(root, ".")
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if _, err := root.Lstat(f.Name); err == nil && !isOurs(root, f.Name, names) {
-			return badConfig("%s/%s is in the way of the file of that name: remove it, or give the agent a directory of its own", root.Name(), f.Name)
-		}
-	}
-	if _, err := root.Lstat(previousLink); d.Previous && err == nil && !isPreviousLink(root) {
-		return badConfig("%s/%s is in the way of the link to the generation before: remove it, or set previous to false", root.Name(), previousLink)
-	}
-	return nil
-}
-
-// isOurs reports whether DIR/name is one that the agent put there: a link into
-// the set, or a file that lies in one of the generations too. all are the
-// names of the directory.
-func isOurs(root *os.Root, name string, all []string) bool {
-	if isLink(root, name) {
-		return true
-	}
-	info, err := root.Lstat(name)
-	if err != nil || !info.Mode().IsRegular() {
-		return false
-	}
-	for _, generation := range all {
-		if number(generation) > 0 && isSameFile(root, info, generation+"/"+name) {
-			return true
-		}
-	}
-	return false
-}
-
-func isLink(root *os.Root, name string) bool {
-	target, err := root.Readlink(name)
-	return err == nil && target == dataLink+"/"+name
-}
-
-func isSameFile(root *os.Root, info fs.FileInfo, name string) bool {
-	other, err := root.Lstat(name)
-	return err == nil && os.SameFile(info, other)
-}
-
-func isPreviousLink(root *os.Root) bool {
-	target, err := root.Readlink(previousLink)
-	return err == nil && number(target) > 0
-}
-
 // sweep removes what is neither the current generation nor the one before it:
-// older ones, and what a writer that was killed left behind.
-func (d Dir) sweep(root *os.Root, current string) error {
-	names, err := names(root, ".")
+// older ones, and what a writer that was killed left behind. The one before
+// goes too where it is not to stay.
+func (d Dir) sweep(root *os.Root, current string, beforeStays bool) error {
+	all, err := names(root, ".")
 	if err != nil {
 		return err
 	}
-	before := generationBefore(names, current)
-	for _, name := range names {
+	before := ""
+	if beforeStays {
+		before = generationBefore(all, current)
+	}
+	for _, name := range all {
 		switch {
 		case name == dataLinkTmp, name == fileTmp, name == previousLinkTmp, name == stateFileTmp:
 		case number(name) == 0, name == current, name == before:
@@ -228,8 +219,12 @@ func names(root *os.Root, dir string) ([]string, error) {
 	return names, nil
 }
 
-// holds reports whether a generation consists of exactly these files.
+// holds reports whether a generation consists of exactly these files, and lets
+// in who may read them.
 func (d Dir) holds(root *os.Root, generation string, files []File) bool {
+	if !hasRights(root, generation, fs.ModeDir|d.enter(files), d.GID) {
+		return false
+	}
 	names, err := names(root, generation)
 	if err != nil || len(names) != len(files) {
 		return false
@@ -244,11 +239,7 @@ func (d Dir) holds(root *os.Root, generation string, files []File) bool {
 
 func (d Dir) holdsFile(root *os.Root, name string, f File) bool {
 	mode, gid := d.rights(f)
-	info, err := root.Lstat(name)
-	if err != nil || info.Mode() != mode || info.Size() != int64(len(f.Data)) {
-		return false
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && gid != nil && int(stat.Gid) != *gid {
+	if !hasRights(root, name, mode, gid) {
 		return false
 	}
 	have, err := readFile(root, name, int64(len(f.Data)))
@@ -256,8 +247,26 @@ func (d Dir) holdsFile(root *os.Root, name string, f File) bool {
 	return err == nil && bytes.Equal(have, f.Data)
 }
 
-// readFile reads a file of a generation, and no more than a byte beyond size.
+// hasRights reports whether name is of that kind, and has those rights.
+func hasRights(root *os.Root, name string, mode fs.FileMode, gid *int) bool {
+	info, err := root.Lstat(name)
+	if err != nil || info.Mode() != mode {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || gid == nil || int(stat.Gid) == *gid
+}
+
+// readFile reads a file, never what a link leads to, and no more than a byte
+// beyond size.
 func readFile(root *os.Root, name string, size int64) ([]byte, error) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, badConfig("%s/%s is no regular file", root.Name(), name)
+	}
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -293,14 +302,4 @@ func (d Dir) intact(generation string) bool {
 		}
 	}
 	return true
-}
-
-// inPlace reports whether DIR/name leads to the file of this generation, in
-// the way that is asked for.
-func (d Dir) inPlace(root *os.Root, generation, name string) bool {
-	if !d.Rename {
-		return isLink(root, name)
-	}
-	info, err := root.Lstat(name)
-	return err == nil && info.Mode().IsRegular() && isSameFile(root, info, generation+"/"+name)
 }

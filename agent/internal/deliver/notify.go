@@ -196,8 +196,8 @@ func (n *Notifier) record(key, generation string) error {
 }
 
 // close notes that everybody was told of the generation, and removes the
-// records of the single targets. One that is being made is of a later
-// generation.
+// records of the single targets. A later one is being made for a generation
+// that nobody was told of yet.
 func (n *Notifier) close(root *os.Root, generation string) error {
 	if err := n.dir.replaceLink(root, notifiedLinkTmp, notifiedLink, generation); err != nil {
 		return err
@@ -207,7 +207,8 @@ func (n *Notifier) close(root *os.Root, generation string) error {
 		return err
 	}
 	for _, name := range all {
-		if strings.HasPrefix(name, toldPrefix) && !strings.HasSuffix(name, "_tmp") {
+		told, _ := root.Readlink(name)
+		if strings.HasPrefix(name, toldPrefix) && number(told) <= number(generation) {
 			root.Remove(name)
 			n.dir.did("remove " + name)
 		}

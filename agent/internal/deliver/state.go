@@ -17,11 +17,15 @@ import (
 type state struct {
 	Version     int    `json:"version"`
 	Generation  string `json:"generation"`
+	Files       int    `json:"files"`       // of that generation
 	Fingerprint string `json:"fingerprint"` // of the configuration and the templates
 	Cursor      Cursor `json:"cursor"`
 }
 
-const stateVersion = 1
+const (
+	stateVersion = 1
+	maxState     = 1 << 20
+)
 
 // loadState reads the state of the current generation; the zero state where
 // there is none, or it is of another one.
@@ -31,14 +35,38 @@ func (d Dir) loadState() (s state) {
 		return state{}
 	}
 	defer root.Close()
-	data, err := readFile(root, stateFile, 1<<20)
-	if err != nil || json.Unmarshal(data, &s) != nil || s.Version != stateVersion {
+	data, err := readFile(root, stateFile, maxState)
+	if err != nil || len(data) > maxState || json.Unmarshal(data, &s) != nil || s.Version != stateVersion {
 		return state{}
 	}
 	if current, err := currentGeneration(root); err != nil || current != s.Generation {
 		return state{}
 	}
 	return s
+}
+
+// complete reports whether the set is there, as it was left: each file of it,
+// where applications look. It compares names, no content.
+func (d Dir) complete(s state) bool {
+	if !d.intact(s.Generation) {
+		return false
+	}
+	root, err := d.open()
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	all, err := names(root, ".")
+	if err != nil {
+		return false
+	}
+	files, err := names(root, s.Generation)
+	before := ""
+	if d.Previous {
+		before = generationBefore(all, s.Generation)
+	}
+	previous, _ := root.Readlink(previousLink)
+	return err == nil && len(files) == s.Files && number(previous) == number(before)
 }
 
 // saveState writes the state. Without it the next agent reads everything

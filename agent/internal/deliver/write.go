@@ -11,6 +11,7 @@ import (
 // Written is the outcome of Write.
 type Written struct {
 	Generation string // that lies there now
+	Files      int    // in it
 	Changed    bool   // it is new
 }
 
@@ -22,7 +23,10 @@ type Written struct {
 // where both generations have the key: everything is written aside; the swap
 // of ..data is one rename; new names come after it, and names that are gone go
 // after it; the generation before stays for readers that are still in it, and
-// only the one before that is removed.
+// only the one before that is removed. DIR/previous moves on ahead of the swap:
+// who reads both never misses the generation that is being replaced.
+//
+// A set of no file takes the secrets away: no generation before it stays.
 //
 // The very first generation counts as notified: whoever reads the directory
 // later reads that one, and an application that is just starting may not be
@@ -40,14 +44,16 @@ func Write(d Dir, files []File) (Written, error) {
 	if err := d.refuseForeign(root, files); err != nil {
 		return Written{}, err
 	}
-	if err := d.sweep(root, current); err != nil {
+	if err := d.finish(root, current); err != nil {
 		return Written{}, err
 	}
-	if files, err = keepFiles(root, current, files); err != nil {
+	files, err = keepFiles(root, current, files)
+	defer wipeKept(files)
+	if err != nil {
 		return Written{}, err
 	}
 	if current != "" && d.holds(root, current, files) {
-		return Written{Generation: current}, d.publish(root, current, files)
+		return Written{Generation: current, Files: len(files)}, d.settle(root, current, files)
 	}
 	next, err := d.writeGeneration(root, files)
 	if err != nil {
@@ -56,11 +62,7 @@ func Write(d Dir, files []File) (Written, error) {
 	if err := d.swap(root, current, next); err != nil {
 		return Written{}, err
 	}
-	written := Written{Generation: next, Changed: true}
-	if err := d.publish(root, next, files); err != nil {
-		return written, err
-	}
-	return written, d.sweep(root, next)
+	return Written{Generation: next, Files: len(files), Changed: true}, d.settle(root, next, files)
 }
 
 // keepFiles gives the files that are to stay as they are their content of the
@@ -79,12 +81,21 @@ func keepFiles(root *os.Root, current string, files []File) ([]File, error) {
 		if err == nil {
 			f.Data, err = readFile(root, current+"/"+f.Name, info.Size())
 		}
-		if err != nil {
-			return nil, fmt.Errorf("keep %s: %w", f.Name, err)
-		}
 		all = append(all, f)
+		if err != nil {
+			return all, fmt.Errorf("keep %s: %w", f.Name, err)
+		}
 	}
 	return all, nil
+}
+
+// wipeKept clears the plaintext that keepFiles has read.
+func wipeKept(files []File) {
+	for _, f := range files {
+		if f.Keep {
+			clear(f.Data)
+		}
+	}
 }
 
 // writeGeneration writes the files into a new generation, or leaves nothing of
@@ -120,16 +131,13 @@ func (d Dir) fill(root *os.Root, generation string, files []File) error {
 		return fmt.Errorf("make a generation: %w", err)
 	}
 	d.did("make " + generation)
-	enter := enterable(d.Mode)
 	for _, f := range files {
-		mode, _ := d.rights(f)
-		enter |= enterable(mode)
 		if err := d.writeFile(root, generation+"/"+f.Name, f); err != nil {
 			return fmt.Errorf("write %s: %w", f.Name, err)
 		}
 		d.did("write " + f.Name)
 	}
-	if err := own(root, generation, enter, d.GID); err != nil {
+	if err := own(root, generation, d.enter(files), d.GID); err != nil {
 		return fmt.Errorf("set the rights of a generation: %w", err)
 	}
 	d.did("own " + generation)
@@ -176,6 +184,11 @@ func (d Dir) swap(root *os.Root, current, next string) error {
 			return err
 		}
 	}
+	if d.Previous && current != "" {
+		if err := d.replaceLink(root, previousLinkTmp, previousLink, current); err != nil {
+			return err
+		}
+	}
 	return d.replaceLink(root, dataLinkTmp, dataLink, next)
 }
 
@@ -190,72 +203,5 @@ func (d Dir) replaceLink(root *os.Root, tmp, name, target string) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	d.did("swap " + name)
-	return nil
-}
-
-// publish puts the files of the current generation where applications open
-// them, and takes away the names of those that are gone.
-func (d Dir) publish(root *os.Root, current string, files []File) error {
-	all, err := names(root, ".")
-	if err != nil {
-		return err
-	}
-	wanted := make(map[string]bool, len(files))
-	for _, f := range files {
-		wanted[f.Name] = true
-		if d.inPlace(root, current, f.Name) {
-			continue
-		}
-		if err := d.place(root, current, f.Name); err != nil {
-			return fmt.Errorf("put %s in place: %w", f.Name, err)
-		}
-		d.did("place " + f.Name)
-	}
-	if err := d.linkPrevious(root, generationBefore(all, current)); err != nil {
-		return err
-	}
-	for _, name := range all {
-		if wanted[name] || !isOurs(root, name, all) {
-			continue
-		}
-		if err := root.Remove(name); err != nil {
-			return fmt.Errorf("remove %s: %w", name, err)
-		}
-		d.did("unlink " + name)
-	}
-	return nil
-}
-
-// place makes DIR/name the file of this generation, in one step, whatever of
-// ours is there.
-func (d Dir) place(root *os.Root, current, name string) error {
-	root.Remove(fileTmp)
-	var err error
-	if d.Rename {
-		err = root.Link(current+"/"+name, fileTmp)
-	} else {
-		err = root.Symlink(dataLink+"/"+name, fileTmp)
-	}
-	if err != nil {
-		return err
-	}
-	d.did("make " + fileTmp)
-	return root.Rename(fileTmp, name)
-}
-
-// linkPrevious makes DIR/previous lead to the generation before, or removes it.
-func (d Dir) linkPrevious(root *os.Root, before string) error {
-	switch {
-	case d.Previous && before != "":
-		if target, _ := root.Readlink(previousLink); target == before {
-			return nil
-		}
-		return d.replaceLink(root, previousLinkTmp, previousLink, before)
-	case isPreviousLink(root):
-		if err := root.Remove(previousLink); err != nil {
-			return fmt.Errorf("remove %s: %w", previousLink, err)
-		}
-		d.did("unlink " + previousLink)
-	}
 	return nil
 }

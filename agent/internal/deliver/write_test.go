@@ -56,7 +56,8 @@ func visible(t *testing.T, dir string) []string {
 	}
 	var words []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "..") {
+		info, err := os.Stat(filepath.Join(dir, e.Name()))
+		if strings.HasPrefix(e.Name(), "..") || err == nil && info.IsDir() { // the link to the generation before
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
@@ -96,7 +97,7 @@ func TestASetIsWrittenAsOneGenerationAndTheOneBeforeStays(t *testing.T) {
 	mustWrite(t, d, set("A=1", "B=1"))
 	mustWrite(t, d, set("A=2", "C=2"))
 	written := mustWrite(t, d, set("A=3", "C=3"))
-	if diff := cmp.Diff(deliver.Written{Generation: "..3", Changed: true}, written); diff != "" {
+	if diff := cmp.Diff(deliver.Written{Generation: "..3", Files: 2, Changed: true}, written); diff != "" {
 		t.Error(diff)
 	}
 	want := []string{
@@ -156,93 +157,37 @@ func TestWhatWasChangedOnDiskIsPutRight(t *testing.T) {
 			os.Remove(dir + "/..1/A")
 			return syscall.Mkfifo(dir+"/..1/A", 0o400)
 		}},
+		{"a directory for a file", func(dir string) error {
+			os.Remove(dir + "/..1/A")
+			return os.Mkdir(dir+"/..1/A", 0o700)
+		}},
+		{"another mode of the generation", func(dir string) error { return os.Chmod(dir+"/..1", 0o755) }},
 		{"a link gone", func(dir string) error { return os.Remove(dir + "/A") }},
 		{"the generation gone", func(dir string) error { return os.RemoveAll(dir + "/..1") }},
 		{"the data link gone", func(dir string) error { return os.Remove(dir + "/..data") }},
 		{"the directory gone", os.RemoveAll},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			d := place(t)
-			mustWrite(t, d, set("A=1", "B=2"))
-			if err := test.damage(d.Path); err != nil {
-				t.Fatal(err)
-			}
-			mustWrite(t, d, set("A=1", "B=2"))
-			if diff := cmp.Diff([]string{"A=1", "B=2"}, visible(t, d.Path)); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
-func TestWhatIsNotTheAgentsIsNeitherReplacedNorFollowed(t *testing.T) {
-	outside := filepath.Join(memoryDir(t), "precious")
-	if err := os.WriteFile(outside, []byte("keep"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name  string
-		plant func(dir string) error
-	}{
-		{"a file of the key's name", func(dir string) error { return os.WriteFile(dir+"/A", []byte("keep"), 0o600) }},
-		{"a directory of the key's name", func(dir string) error { return os.Mkdir(dir+"/A", 0o700) }},
-		{"a link that leads out", func(dir string) error { return os.Symlink(outside, dir+"/A") }},
-		{"a volume of Kubernetes", func(dir string) error { return os.Symlink("..2026_01_02_03_04_05.6", dir+"/..data") }},
-		{"a set that leads out", func(dir string) error { return os.Symlink(filepath.Dir(outside), dir+"/..data") }},
-		{"a directory for the data link", func(dir string) error { return os.Mkdir(dir+"/..data", 0o700) }},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			d := place(t)
-			if err := test.plant(d.Path); err != nil {
-				t.Fatal(err)
-			}
-			before := layout(t, d.Path)
-			if _, err := deliver.Write(d, set("A=1")); deliver.ReasonOf(err) != deliver.BadConfig {
-				t.Errorf("Write: %v, want %s", err, deliver.BadConfig)
-			}
-			if diff := cmp.Diff(before, layout(t, d.Path)); diff != "" {
-				t.Error(diff)
-			}
-			if data, _ := os.ReadFile(outside); string(data) != "keep" {
-				t.Errorf("the file outside holds %q", data)
-			}
-		})
-	}
-	d := place(t)
-	if err := os.WriteFile(d.Path+"/notes", []byte("keep"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, d, set("A=1"))
-	mustWrite(t, d, set("B=1"))
-	if diff := cmp.Diff([]string{"B=1", "notes=keep"}, visible(t, d.Path)); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestFilesAndDirectoriesHaveTheRightsAskedFor(t *testing.T) {
-	for mode, wantDir := range map[fs.FileMode]fs.FileMode{0o400: 0o700, 0o440: 0o750, 0o444: 0o755, 0o600: 0o700} {
-		old := syscall.Umask(0o077)
-		d := place(t)
-		d.Mode, d.GID = mode, new(os.Getgid())
-		if os.Getuid() == 0 {
-			d.GID = new(4711)
-		}
-		mustWrite(t, d, set("A=1"))
-		syscall.Umask(old)
-		file, _ := os.Stat(d.Path + "/A")
-		dir, _ := os.Stat(d.Path + "/..1")
-		if file.Mode().Perm() != mode || dir.Mode().Perm() != wantDir {
-			t.Errorf("mode %v: file %v, directory %v, want %v", mode, file.Mode(), dir.Mode(), wantDir)
-		}
-		for _, info := range []fs.FileInfo{file, dir} {
-			if got := int(info.Sys().(*syscall.Stat_t).Gid); got != *d.GID {
-				t.Errorf("%s has group %d, want %d", info.Name(), got, *d.GID)
-			}
-		}
-		if again := mustWrite(t, d, set("A=1")); again.Changed {
-			t.Errorf("mode %v: the same set was written again", mode)
+		for name, way := range ways() {
+			t.Run(test.name+", "+name, func(t *testing.T) {
+				d := way
+				d.Path = memoryDir(t)
+				mustWrite(t, d, set("A=1", "B=2"))
+				if err := test.damage(d.Path); err != nil {
+					t.Fatal(err)
+				}
+				mustWrite(t, d, set("A=1", "B=2"))
+				want := []string{"A=1", "B=2"}
+				if diff := cmp.Diff(want, visible(t, d.Path)); diff != "" {
+					t.Error(diff)
+				}
+				if diff := cmp.Diff(want, visible(t, d.Path+"/..data")); diff != "" {
+					t.Error(diff)
+				}
+				if info, err := os.Stat(d.Path + "/..data"); err != nil || info.Mode().Perm() != 0o700 {
+					t.Errorf("the generation has %v, %v", info.Mode(), err)
+				}
+			})
 		}
 	}
 }
@@ -260,31 +205,6 @@ func TestADirectoryOnDiskIsRefusedUnlessAllowed(t *testing.T) {
 	}
 }
 
-func TestAFullTmpfsKeepsTheLastGoodSet(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Log("mounting a small tmpfs needs root: only /dev/shm is tested")
-		return
-	}
-	d := place(t)
-	if err := syscall.Mount("tmpfs", d.Path, "tmpfs", 0, "size=64k"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Unmount(d.Path, syscall.MNT_DETACH) })
-	mustWrite(t, d, set("A=1", "B=1"))
-	before := layout(t, d.Path)
-	_, err := deliver.Write(d, set("A=2", "B="+strings.Repeat("x", 128<<10)))
-	if deliver.ReasonOf(err) != deliver.NoSpace {
-		t.Errorf("Write: %v, want %s", err, deliver.NoSpace)
-	}
-	if diff := cmp.Diff(before, layout(t, d.Path)); diff != "" {
-		t.Error(diff)
-	}
-	mustWrite(t, d, set("A=3", "B=3")) // and there is room again
-	if diff := cmp.Diff([]string{"A=3", "B=3"}, visible(t, d.Path)); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestEveryReasonHasItsExitCode(t *testing.T) {
 	want := map[deliver.Reason]int{
 		deliver.BadConfig: 2, deliver.AuthFailed: 3, deliver.Unreachable: 4, deliver.Forbidden: 5,
@@ -294,5 +214,20 @@ func TestEveryReasonHasItsExitCode(t *testing.T) {
 		if got := reason.ExitCode(); got != want[reason] {
 			t.Errorf("%s exits with %d, want %d", reason, got, want[reason])
 		}
+	}
+}
+
+func TestASetOfNoFileLeavesNoValueBehind(t *testing.T) {
+	for name, way := range ways() {
+		t.Run(name, func(t *testing.T) {
+			for step, again := 1, true; again; step++ {
+				d := in(t, way)
+				again = stopped(t, d, nil, step)
+				mustWrite(t, d, nil)
+				if diff := cmp.Diff([]string{"..3", "..data -> ..3", "..notified -> ..1"}, layout(t, d.Path)); diff != "" {
+					t.Fatalf("stopped at step %d: %s", step, diff)
+				}
+			}
+		})
 	}
 }
