@@ -42,6 +42,10 @@ type Dir struct {
 	// the set is gone although there was one, the next is not the first.
 	Last string
 
+	// Settled is Last once all of it is in place: there is nothing of it to
+	// finish.
+	Settled string
+
 	// step is called after each change on disk, with what it was. Tests end
 	// the process there.
 	step func(what string)

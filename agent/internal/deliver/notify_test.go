@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,11 +24,42 @@ type app struct {
 	stdin   io.WriteCloser
 }
 
-const appScript = `trap 'echo HUP' HUP; trap 'echo USR1' USR1; echo ready; while read line; do echo "$line"; done`
+// runApp is the application: the test binary under another name. A shell would
+// not do, since it can lose a signal between two of its commands.
+func runApp() {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	fmt.Println("ready")
+	for {
+		select {
+		case got := <-signals:
+			fmt.Println(map[os.Signal]string{syscall.SIGHUP: "HUP", syscall.SIGUSR1: "USR1"}[got])
+			continue
+		default:
+		}
+		select {
+		case got := <-signals:
+			fmt.Println(map[os.Signal]string{syscall.SIGHUP: "HUP", syscall.SIGUSR1: "USR1"}[got])
+		case line, open := <-lines:
+			if !open {
+				return
+			}
+			fmt.Println(line)
+		}
+	}
+}
 
 func startApp(t *testing.T) *app {
 	t.Helper()
-	cmd := exec.Command("bash", "-c", appScript)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "KMS_TEST_APP=1")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

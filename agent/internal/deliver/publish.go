@@ -10,13 +10,14 @@ import (
 
 // publish puts the files of the current generation where applications open
 // them, and takes away the names of those that are gone.
-func (d Dir) publish(root *os.Root, current string, wanted map[string]bool) error {
+// linked are names that are known to be in place.
+func (d Dir) publish(root *os.Root, current string, wanted, linked map[string]bool) error {
 	all, err := names(root, ".")
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		if !wanted[name] || d.inPlace(root, current, name) {
+		if !wanted[name] || linked[name] || d.inPlace(root, current, name) {
 			continue
 		}
 		if err := d.place(root, current, name); err != nil {
@@ -97,20 +98,30 @@ func (d Dir) finish(root *os.Root, current string) error {
 		info, err := root.Lstat(current + "/" + name)
 		ours[name] = err == nil && info.Mode().IsRegular() && !isForeign(root, name, all)
 	}
-	return d.publish(root, current, ours)
+	return d.publish(root, current, ours, nil)
 }
 
 // settle publishes the files of the current generation, and removes what nobody
 // needs any more then. Who takes the secrets away wants none to stay.
-func (d Dir) settle(root *os.Root, current string, files []File) error {
+func (d Dir) settle(root *os.Root, current string, files []File, linked map[string]bool) error {
 	wanted := make(map[string]bool, len(files))
 	for _, f := range files {
 		wanted[f.Name] = true
 	}
-	if err := d.publish(root, current, wanted); err != nil {
+	if err := d.publish(root, current, wanted, linked); err != nil {
 		return err
 	}
 	return d.sweep(root, current, len(files) > 0)
+}
+
+// linked are those of the files that are links into the set already. A swap
+// changes them all, so nothing more is to be done about them.
+func (d Dir) linked(root *os.Root, files []File) map[string]bool {
+	linked := make(map[string]bool, len(files))
+	for _, f := range files {
+		linked[f.Name] = !d.Rename && isLink(root, f.Name)
+	}
+	return linked
 }
 
 // inPlace reports whether DIR/name leads to the file of this generation, in
@@ -126,7 +137,7 @@ func (d Dir) inPlace(root *os.Root, generation, name string) bool {
 // refuseForeign reports what lies where a file of the set has to be, and is
 // not ours: the agent never removes what it did not write. A file that has lost
 // its generation and holds what it is to hold is no loss.
-func (d Dir) refuseForeign(root *os.Root, files []File) error {
+func (d Dir) refuseForeign(root *os.Root, files []File, linked map[string]bool) error {
 	names, err := names(root, ".")
 	if err != nil {
 		return err
@@ -135,7 +146,7 @@ func (d Dir) refuseForeign(root *os.Root, files []File) error {
 		if f.Name == previousLink && d.Previous {
 			return badConfig("the key %q has the name of the link to the generation before: give it another name, or set previous to false", f.Name)
 		}
-		if isForeign(root, f.Name, names) && !(d.Rename && d.holdsFile(root, f.Name, f)) {
+		if !linked[f.Name] && isForeign(root, f.Name, names) && !(d.Rename && d.holdsFile(root, f.Name, f)) {
 			return badConfig("%s/%s is in the way of the file of that name: remove it, or give the agent a directory of its own", root.Name(), f.Name)
 		}
 	}

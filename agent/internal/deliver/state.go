@@ -46,27 +46,33 @@ func (d Dir) loadState() (s state) {
 }
 
 // complete reports whether the set is there, as it was left: each file of it,
-// where applications look. It compares names, no content.
+// and a name for it where applications look. It is asked at every poll, so it
+// compares names, and no content.
 func (d Dir) complete(s state) bool {
-	if !d.intact(s.Generation) {
-		return false
-	}
-	root, err := d.open()
+	root, err := os.OpenRoot(d.Path)
 	if err != nil {
 		return false
 	}
 	defer root.Close()
+	files, err := names(root, s.Generation)
+	if err != nil || s.Generation == "" || len(files) != s.Files || !leads(root, dataLink, s.Generation) {
+		return false
+	}
 	all, err := names(root, ".")
 	if err != nil {
 		return false
 	}
-	files, err := names(root, s.Generation)
-	before := ""
-	if d.Previous {
-		before = generationBefore(all, s.Generation)
+	there := make(map[string]bool, len(all))
+	for _, name := range all {
+		there[name] = true
+	}
+	for _, name := range files {
+		if !there[name] {
+			return false
+		}
 	}
 	previous, _ := root.Readlink(previousLink)
-	return err == nil && len(files) == s.Files && number(previous) == number(before)
+	return !d.Previous || number(previous) == number(generationBefore(all, s.Generation))
 }
 
 // saveState writes the state. Without it the next agent reads everything

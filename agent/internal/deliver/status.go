@@ -54,7 +54,7 @@ func (s *Status) rendered() {
 func (s *Status) wrote(written Written, files []File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.generation, s.files, s.bytes = written.Generation, len(files), 0
+	s.generation, s.files, s.bytes = written.Generation, written.Files, 0
 	for _, f := range files {
 		s.bytes += len(f.Data)
 	}
@@ -136,9 +136,9 @@ func (s *Status) writeMetrics(w io.Writer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := metrics{w}
-	m.gauge("start_time_seconds", "When this agent started, in Unix time.", unix(s.started))
-	m.gauge("last_success_timestamp_seconds", "When the server last confirmed that the files are up to date, in Unix time; 0 is never.", unix(s.lastSuccess))
-	m.gauge("last_change_timestamp_seconds", "When the files last changed, in Unix time; 0 is never.", unix(s.lastChange))
+	m.gauge("start_time_seconds", "When this agent started, in Unix time.", unixTime(s.started))
+	m.gauge("last_success_timestamp_seconds", "When the server last confirmed that the files are up to date, in Unix time; 0 is never.", unixTime(s.lastSuccess))
+	m.gauge("last_change_timestamp_seconds", "When the files last changed, in Unix time; 0 is never.", unixTime(s.lastChange))
 	m.gauge("age_seconds", "How long ago the server last confirmed that the files are up to date; counted from the start where it never did.", time.Since(later(s.started, s.lastSuccess)).Seconds())
 	m.gauge("revision", "The number of the generation that lies in the directory.", float64(number(s.generation)))
 	m.gauge("files", "Files of the set.", float64(s.files))
@@ -171,7 +171,7 @@ func bit(b bool) int {
 	return 0
 }
 
-func unix(t time.Time) float64 {
+func unixTime(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
 	}

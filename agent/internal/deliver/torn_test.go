@@ -23,6 +23,10 @@ import (
 // job in KMS_WRITE, which is killed at the step KMS_KILL_AT if that is given,
 // and notifies the process of KMS_KILL_PIDFILE if that is.
 func TestMain(m *testing.M) {
+	if os.Getenv("KMS_TEST_APP") != "" {
+		runApp()
+		os.Exit(0)
+	}
 	if text := os.Getenv("KMS_WRITE"); text != "" {
 		work(text)
 	}

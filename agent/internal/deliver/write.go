@@ -1,11 +1,14 @@
 package deliver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Written is the outcome of Write.
@@ -41,11 +44,15 @@ func Write(d Dir, files []File) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	if err := d.refuseForeign(root, files); err != nil {
+	linked := d.linked(root, files)
+	if err := d.refuseForeign(root, files, linked); err != nil {
 		return Written{}, err
 	}
-	if err := d.finish(root, current); err != nil {
-		return Written{}, err
+	if current == "" || current != d.Settled {
+		if err := d.finish(root, current); err != nil {
+			return Written{}, err
+		}
+		linked = d.linked(root, files)
 	}
 	files, err = keepFiles(root, current, files)
 	defer wipeKept(files)
@@ -53,7 +60,7 @@ func Write(d Dir, files []File) (Written, error) {
 		return Written{}, err
 	}
 	if current != "" && d.holds(root, current, files) {
-		return Written{Generation: current, Files: len(files)}, d.settle(root, current, files)
+		return Written{Generation: current, Files: len(files)}, d.settle(root, current, files, linked)
 	}
 	next, err := d.writeGeneration(root, files)
 	if err != nil {
@@ -62,7 +69,7 @@ func Write(d Dir, files []File) (Written, error) {
 	if err := d.swap(root, current, next); err != nil {
 		return Written{}, err
 	}
-	return Written{Generation: next, Files: len(files), Changed: true}, d.settle(root, next, files)
+	return Written{Generation: next, Files: len(files), Changed: true}, d.settle(root, next, files, linked)
 }
 
 // keepFiles gives the files that are to stay as they are their content of the
@@ -131,50 +138,82 @@ func (d Dir) fill(root *os.Root, generation string, files []File) error {
 		return fmt.Errorf("make a generation: %w", err)
 	}
 	d.did("make " + generation)
+	inside, err := root.Open(generation)
+	if err != nil {
+		return fmt.Errorf("open a generation: %w", err)
+	}
+	defer inside.Close()
+	mask := umask()
 	for _, f := range files {
-		if err := d.writeFile(root, generation+"/"+f.Name, f); err != nil {
+		if err := d.writeFile(inside, f, mask); err != nil {
 			return fmt.Errorf("write %s: %w", f.Name, err)
 		}
 		d.did("write " + f.Name)
 	}
-	if err := own(root, generation, d.enter(files), d.GID); err != nil {
+	if err := own(int(inside.Fd()), d.enter(files), d.GID); err != nil {
 		return fmt.Errorf("set the rights of a generation: %w", err)
 	}
 	d.did("own " + generation)
 	return nil
 }
 
-func (d Dir) writeFile(root *os.Root, name string, f File) error {
-	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+// writeFile writes one file into a generation, by the system calls that it
+// takes and no more: an application waits for hundreds of them. The name is one
+// element of a path.
+func (d Dir) writeFile(generation *os.File, f File, mask fs.FileMode) error {
+	mode, gid := d.rights(f)
+	fd, err := unix.Openat(int(generation.Fd()), f.Name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(mode))
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	d.did("create " + name)
-	if _, err := file.Write(f.Data); err != nil {
-		return err
+	d.did("create " + f.Name)
+	err = d.fillFile(fd, f.Data)
+	if err == nil && (mode&mask != 0 || gid != nil) {
+		err = own(fd, mode, gid)
 	}
-	d.did("fill " + name)
-	if d.AllowDisk { // keeps a crash of the machine from leaving the swap without the bytes
-		if err := file.Sync(); err != nil {
+	if closed := unix.Close(fd); err == nil {
+		err = closed
+	}
+	return err
+}
+
+func (d Dir) fillFile(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := unix.Write(fd, data)
+		if err != nil && err != unix.EINTR {
 			return err
 		}
+		data = data[max(n, 0):]
 	}
-	mode, gid := d.rights(f)
-	if err := own(root, name, mode, gid); err != nil {
-		return err
+	d.did("fill")
+	if d.AllowDisk { // keeps a crash of the machine from leaving the swap without the bytes
+		return unix.Fsync(fd)
 	}
-	return file.Close()
+	return nil
 }
 
 // own sets group and rights; the umask has no say.
-func own(root *os.Root, name string, mode fs.FileMode, gid *int) error {
+func own(fd int, mode fs.FileMode, gid *int) error {
 	if gid != nil {
-		if err := root.Lchown(name, -1, *gid); err != nil {
+		if err := unix.Fchown(fd, -1, *gid); err != nil {
 			return err
 		}
 	}
-	return root.Chmod(name, mode)
+	return unix.Fchmod(fd, uint32(mode))
+}
+
+// umask is what the process takes away from the rights of new files; all of
+// them where that is not known. It is only asked for, since setting it would
+// change it for others.
+func umask() fs.FileMode {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, after, _ := bytes.Cut(status, []byte("\nUmask:\t"))
+	line, _, _ := bytes.Cut(after, []byte("\n"))
+	mask, err := strconv.ParseUint(string(line), 8, 32)
+	if err != nil {
+		return fs.ModePerm
+	}
+	return fs.FileMode(mask)
 }
 
 // swap makes next the generation that counts.
