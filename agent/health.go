@@ -24,8 +24,7 @@ func health(ctx context.Context, args []string) error {
 	if err := f.Parse(args, os.LookupEnv); err != nil {
 		return err
 	}
-	paths := map[string]string{"": "/readyz", "ready": "/readyz", "live": "/healthz", "startup": "/startupz"}
-	path, known := paths[first(rest)]
+	asked, known := questions[first(rest)]
 	if !known || len(rest) > 1 {
 		return usageError("ask for one of live, ready and startup")
 	}
@@ -35,17 +34,18 @@ func health(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := deliver.Probe(ctx, c.Directory, path); err != nil {
-		return fmt.Errorf("not %s: %w", orReady(first(rest)), err)
+	if err := deliver.Probe(ctx, c.Directory, asked.path); err != nil {
+		return fmt.Errorf("not %s: %w", asked.state, err)
 	}
 	return nil
 }
 
-func orReady(what string) string {
-	if what == "" {
-		return "ready"
-	}
-	return what
+// questions are what health can ask for.
+var questions = map[string]struct{ path, state string }{
+	"":        {"/readyz", "ready"},
+	"ready":   {"/readyz", "ready"},
+	"live":    {"/healthz", "live"},
+	"startup": {"/startupz", "started"},
 }
 
 func first(list []string) string {

@@ -192,6 +192,7 @@ func (f *fetcher) first(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if err := a.first(ctx); err != nil {
+		a.logOut()
 		return nil, err
 	}
 	f.env = a.variables

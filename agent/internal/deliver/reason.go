@@ -84,10 +84,10 @@ func (f *Failure) Unwrap() error { return f.Err }
 // ExitCode is the exit code of the reason.
 func (f *Failure) ExitCode() int { return f.Reason.ExitCode() }
 
-// Fail gives err its reason; nil stays nil.
+// Fail gives err its reason, if it has none yet; nil stays nil.
 func Fail(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.As(err, new(*Failure)) {
+		return err
 	}
 	return &Failure{ReasonOf(err), err}
 }

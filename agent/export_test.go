@@ -1,0 +1,4 @@
+package main
+
+// ContainerLimit is for tests: the files of cgroups are the kernel's.
+var ContainerLimit = containerLimit
