@@ -7,8 +7,8 @@
 // on its embedded database, sets it up over the API with the organisations and
 // the ten projects of the standard and their 112 secrets, gives one service its
 // own identity, and lets the agent keep that service's secrets as files in
-// memory. Then it changes one secret and shows the application picking it up,
-// and who did what.
+// memory. Then it changes one secret and shows the application picking it up, a
+// program restarted with its new environment, and who did what.
 package main
 
 // SPDX-License-Identifier: Apache-2.0
@@ -57,6 +57,7 @@ func (d *demo) run(ctx context.Context) error {
 		{"Start kms-agent: it logs in and writes the secrets to memory", d.startAgent},
 		{"Start the application: it reads the files", d.startApp},
 		{"Change a secret through the API", d.changeSecret},
+		{"Run a program with the secrets as its environment, and change one", d.superviseProgram},
 		{"Who did what: the audit trail", d.showAudit},
 	} {
 		d.screen.step(step.title)

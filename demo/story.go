@@ -166,16 +166,11 @@ func (d *demo) startAgent(ctx context.Context) error {
 	if d.memory, err = os.MkdirTemp(base, "kms-demo-"); err != nil {
 		return err
 	}
-	cfg := config.Config{Version: config.Version, Server: d.url, Directory: filepath.Join(d.memory, "secrets"), AllowDisk: onDisk, PollInterval: "1s",
-		Credentials: config.Credentials{ClientIDFile: d.path("clientId"), ClientSecretFile: d.path("clientSecret")},
-		Sources:     []config.Source{{Project: service, Environment: "prod"}},
-		Outputs:     []config.Output{{}, {Format: "dotenv", File: ".env"}},
-		Notify:      []config.Target{{PIDFile: d.path("app.pid")}}}
-	text, err := json.Marshal(cfg)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(d.path("agent.json"), text, 0o600); err != nil {
+	cfg := d.agentConfig()
+	cfg.Directory, cfg.AllowDisk = filepath.Join(d.memory, "secrets"), onDisk
+	cfg.Outputs = []config.Output{{}, {Format: "dotenv", File: ".env"}}
+	cfg.Notify = []config.Target{{PIDFile: d.path("app.pid")}}
+	if err := d.writeConfig("agent.json", cfg); err != nil {
 		return err
 	}
 	if err := os.Mkdir(cfg.Directory, 0o700); err != nil {
@@ -190,6 +185,21 @@ func (d *demo) startAgent(ctx context.Context) error {
 	}
 	d.screen.say("%s, complete after %d ms", cfg.Directory, time.Since(began).Milliseconds())
 	return nil
+}
+
+// agentConfig says where an agent of the service reads its secrets.
+func (d *demo) agentConfig() config.Config {
+	return config.Config{Version: config.Version, Server: d.url, PollInterval: "1s",
+		Credentials: config.Credentials{ClientIDFile: d.path("clientId"), ClientSecretFile: d.path("clientSecret")},
+		Sources:     []config.Source{{Project: service, Environment: "prod"}}}
+}
+
+func (d *demo) writeConfig(name string, cfg config.Config) error {
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(d.path(name), text, 0o600)
 }
 
 func (d *demo) startApp(ctx context.Context) error {
