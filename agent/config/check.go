@@ -61,6 +61,7 @@ func (p *problems) exec(c Config) {
 	p.must(len(c.Sources) == 0, "sources", others)
 	p.must(len(c.Outputs) == 0, "outputs", others)
 	p.must(len(c.Notify) == 0, "notify", others)
+	p.must(c.Listen == "", "listen", others)
 }
 
 // keys checks a list of keys, or of names in the set, which have their form.

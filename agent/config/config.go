@@ -107,7 +107,7 @@ type Config struct {
 
 	// Listen is the address of /healthz, /readyz, /startupz and /metrics, such
 	// as ":9092". Without it they are on the socket DIR/..agent.sock only,
-	// where "kms-agent health" asks.
+	// where "kms-agent health" asks; "kms-agent exec" has no socket.
 	Listen string `json:"listen,omitempty"`
 
 	// TerminationLog is a file that gets the reason when the agent ends with

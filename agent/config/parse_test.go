@@ -120,8 +120,8 @@ func TestAFollowerOfAnotherAgentDoesNothingOfItsOwn(t *testing.T) {
 	}
 	checkProblems(t, []problem{
 		{"alone", follower(``), nil},
-		{"with all that the other has", follower(`, "sources": [{"project": ""}], "outputs": [{}], "notify": [{"wrapper": true}], "credentials": {"revokeOnExit": true}`),
-			[]string{"credentials: cannot go with exec.file", "sources: cannot go with exec.file", "outputs: cannot go", "notify: cannot go"}},
+		{"with all that the other has", follower(`, "sources": [{"project": ""}], "outputs": [{}], "notify": [{"wrapper": true}], "credentials": {"revokeOnExit": true}, "listen": ":9092"`),
+			[]string{"credentials: cannot go with exec.file", "sources: cannot go with exec.file", "outputs: cannot go", "notify: cannot go", "listen: cannot go"}},
 		{"a file elsewhere", `{"version": 1, "exec": {"file": "/kms/secrets/env.json"}}`, []string{"exec.file: must be the name of a file in the directory"}},
 	})
 }
