@@ -1,74 +1,22 @@
 package main_test
 
 import (
-	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
-	"github.com/hanzoai/kms/api"
 	"github.com/hanzoai/kms/sdk"
 	"github.com/hanzoai/kms/server/kmstest"
 )
-
-// app is the sample application, built once.
-var app = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(filepath.Dir(binary), "reload-app")
-	out, err := exec.Command("go", "build", "-o", name, "../examples/apps/go").CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("build reload-app: %w\n%s", err, out)
-	}
-	return name, err
-})
-
-// site is a server with one project, and the pod of an agent of it.
-type site struct {
-	*kmstest.Server
-	pod
-	t       *testing.T
-	project api.Project
-	who     kmstest.Credentials
-	home    string // whatever the agent would write beside its directory
-}
-
-func newSite(t *testing.T) *site {
-	t.Helper()
-	kms := kmstest.New(t, kmstest.Options{})
-	project := kms.Project("app")
-	who := kms.Identity(project, "viewer")
-	s := &site{kms, newPod(t, kms.URL, who.ClientSecret), t, project, who, t.TempDir()}
-	s.writeCredentials(who)
-	return s
-}
-
-func (s *site) auth() string { return filepath.Dir(s.pidFile) }
-
-func (s *site) writeCredentials(who kmstest.Credentials) {
-	s.t.Helper()
-	for name, content := range map[string]string{"id": who.ClientID, "secret": who.ClientSecret} {
-		if err := os.WriteFile(filepath.Join(s.auth(), name), []byte(content+"\n"), 0o600); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-}
-
-func (s *site) put(pairs ...string) { s.t.Helper(); s.Put(s.project, "prod", "/", pairs...) }
-
-func (s *site) scope(environment, path string) sdk.Scope {
-	return sdk.Scope{ProjectID: s.project.ID, Environment: environment, SecretPath: path}
-}
 
 // log is what a process wrote so far.
 type log struct {
@@ -99,20 +47,25 @@ type agent struct {
 func (s *site) run(args ...string) *agent {
 	s.t.Helper()
 	cmd, _ := s.command(args...)
-	a := &agent{cmd, &log{}, s.t}
-	cmd.Stdout, cmd.Stderr = a.log, a.log
 	cmd.Dir = s.home
 	cmd.Env = append(cmd.Env, "HOME="+s.home, "TMPDIR="+s.home)
+	return start(s.t, cmd)
+}
+
+func start(t *testing.T, cmd *exec.Cmd) *agent {
+	t.Helper()
+	a := &agent{cmd, &log{}, t}
+	cmd.Stdout, cmd.Stderr = a.log, a.log
 	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s.t.Cleanup(func() {
+	t.Cleanup(func() {
 		if cmd.ProcessState == nil {
 			cmd.Process.Kill()
 			cmd.Wait()
 		}
-		if s.t.Failed() {
-			s.t.Logf("the agent's log:\n%s", a.log)
+		if t.Failed() {
+			t.Logf("the agent's log:\n%s", a.log)
 		}
 	})
 	return a
@@ -140,88 +93,20 @@ func (a *agent) terminate() {
 	}
 }
 
-func (s *site) awaitFile(name, want string) {
-	s.t.Helper()
-	waitFor(s.t, name+" with its new content", func() bool {
-		got, err := os.ReadFile(filepath.Join(s.dir, name))
-		return err == nil && string(got) == want
-	})
-}
-
-// expectNoTrace fails where a value is in the agent's log, or in any file
-// beside its own directory.
-func (s *site) expectNoTrace(a *agent, values ...string) {
-	s.t.Helper()
-	texts := map[string]string{"the log": a.log.String()}
-	for _, dir := range []string{s.home, s.auth()} {
-		err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || name == filepath.Join(s.auth(), "secret") {
-				return err
-			}
-			text, err := os.ReadFile(name)
-			texts[name] = string(text)
-			return err
-		})
-		if err != nil {
-			s.t.Error(err)
+// expectCleanLog fails where a line of the log is not JSON, is long, or holds
+// one of the values.
+func (a *agent) expectCleanLog(values ...string) {
+	a.t.Helper()
+	for line := range strings.Lines(a.log.String()) {
+		ended := strings.HasPrefix(line, "kms-agent: ") // the last words of a process
+		if len(line) > 2<<10 || !ended && !json.Valid([]byte(line)) {
+			a.t.Errorf("a line of the log is long or not JSON: %.100q", line)
 		}
-	}
-	for where, text := range texts {
 		for _, value := range values {
-			if form, found := kmstest.Leak(text, value); found {
-				s.t.Errorf("%s holds a value, %s", where, form)
+			if form, found := kmstest.Leak(line, value); found {
+				a.t.Errorf("the log holds a value, %s: %s", form, line)
 			}
 		}
-	}
-	if strings.Contains(texts["the log"], s.who.ClientSecret) {
-		s.t.Error("the log holds the client secret")
-	}
-}
-
-// startApp starts the sample application; each line it prints is a reading.
-func (s *site) startApp() (lines <-chan string) {
-	s.t.Helper()
-	name, err := app()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := exec.Command(name, s.dir, s.pidFile)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	all := make(chan string, 64)
-	go func() {
-		defer close(all)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			all <- scanner.Text()
-		}
-	}()
-	s.t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	return all
-}
-
-func fingerprint(value string) string {
-	sum := sha256.Sum256([]byte(value))
-	return hex.EncodeToString(sum[:4])
-}
-
-// changes are the key=fingerprint pairs of a reading of the sample application.
-func changes(line string) []string {
-	_, list, _ := strings.Cut(line, "changed: ")
-	return slices.DeleteFunc(strings.Fields(list), func(word string) bool { return strings.HasPrefix(word, ".env=") })
-}
-
-func expectReading(t *testing.T, what string, lines <-chan string, want ...string) {
-	t.Helper()
-	if got := changes(<-lines); !slices.Equal(got, want) {
-		t.Errorf("%s: the application saw the changes %q, want %q", what, got, want)
 	}
 }
 
@@ -368,75 +253,4 @@ func TestInitOnARealServerEndsWithTheCodeOfItsReason(t *testing.T) {
 			s.expectNoTrace(a, value, "st.canary-of-this-test")
 		})
 	}
-}
-
-// isolated is set in a process that has no network but loopback.
-const isolated = "KMS_TEST_ISOLATED"
-
-// TestServerSDKAndAgentNeedNoNetworkButTheirOwn runs itself once more in a
-// network that leads nowhere, where the kernel counts what has no route.
-func TestServerSDKAndAgentNeedNoNetworkButTheirOwn(t *testing.T) {
-	if os.Getenv(isolated) == "" {
-		if os.Getuid() != 0 {
-			t.Skip("only root can make a network of its own")
-		}
-		again := exec.Command("unshare", "--net", "--", "sh", "-c", `ip link set lo up && exec "$0" "$@"`,
-			os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		again.Env = append(os.Environ(), isolated+"=1")
-		out, err := again.CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
-			t.Errorf("on a network with no way out: %v\n%s", err, out)
-		}
-		return
-	}
-	s := newSite(t)
-	value := s.Value()
-	s.put("A", value)
-	a := s.run("run")
-	s.awaitFile("A", value)
-	secrets, err := s.Client(s.who).ListSecrets(sdk.ListSecretsOptions{ProjectSlug: "app", Environment: "prod"})
-	if err != nil || len(secrets) != 1 || secrets[0].SecretValue != value {
-		t.Errorf("list: %v, %v", secrets, err)
-	}
-	a.terminate()
-	s.Stop()
-	if n := unroutable(t); n != 0 {
-		t.Errorf("%d packets or connections wanted to leave this machine, want none", n)
-	}
-	// The counter would have seen one.
-	sdk.NewClient(sdk.Config{SiteURL: "http://192.0.2.1", AccessToken: "none", MaxRetries: -1}).Status(t.Context())
-	if unroutable(t) == 0 {
-		t.Error("a connection that leaves this machine was not counted")
-	}
-}
-
-// unroutable is the kernel's count of what this network had no route for.
-func unroutable(t *testing.T) (n int) {
-	t.Helper()
-	text, err := os.ReadFile("/proc/net/snmp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line)
-		switch {
-		case fields[0] != "Ip:":
-		case names == nil:
-			names = fields
-		default:
-			n, err = strconv.Atoi(fields[slices.Index(names, "OutNoRoutes")])
-		}
-	}
-	text6, _ := os.ReadFile("/proc/net/snmp6") // not there without IPv6
-	for line := range strings.Lines(string(text6)) {
-		if fields := strings.Fields(line); fields[0] == "Ip6OutNoRoutes" {
-			n6, _ := strconv.Atoi(fields[1])
-			n += n6
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }

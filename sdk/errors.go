@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hanzoai/kms/api"
@@ -41,8 +42,15 @@ func decodeError(body []byte) *api.Error {
 		return &api.Error{}
 	}
 	e := wire.Error
-	e.Message, _ = wire.Message.(string)
+	message, _ := wire.Message.(string)
+	e.Message, e.ReqID = brief(message), brief(e.ReqID)
 	return &e
+}
+
+// brief is the beginning of a text of others: it ends up in logs.
+func brief(text string) string {
+	const most = 1 << 10
+	return strings.ToValidUTF8(text[:min(len(text), most)], "")
 }
 
 // redirectTarget is scheme and host of where a redirect leads; its path and

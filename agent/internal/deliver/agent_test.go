@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,6 +32,12 @@ type kms struct {
 	version int
 	status  int // answer every list with it; -1: no answer at all
 	hidden  bool
+	header  func() http.Header                            // of each answer
+	fault   func(r *http.Request) (*http.Response, error) // answers every list instead
+	script  []int                                         // status of the lists to come, 0 for none; then status holds
+	life    int64                                         // of a token, in seconds
+	refused bool                                          // no login is accepted
+	logins  []time.Time
 	lists   []time.Time
 	full    int // lists that were answered in full
 }
@@ -56,19 +63,36 @@ func (k *kms) RoundTrip(r *http.Request) (*http.Response, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	w := httptest.NewRecorder()
+	if k.header != nil {
+		maps.Copy(w.Header(), k.header())
+	}
 	if strings.HasSuffix(r.URL.Path, "/login") {
-		json.NewEncoder(w).Encode(api.Login{AccessToken: "token", ExpiresIn: 7200, AccessTokenMaxTTL: 7200})
+		k.logins = append(k.logins, time.Now())
+		life := k.life
+		if life == 0 {
+			life = 7200
+		}
+		if k.refused {
+			refuse(w, http.StatusUnauthorized)
+		} else {
+			json.NewEncoder(w).Encode(api.Login{AccessToken: "token", ExpiresIn: life, AccessTokenMaxTTL: life})
+		}
 		return w.Result(), nil
 	}
 	k.lists = append(k.lists, time.Now())
+	status := k.status
+	if len(k.script) > 0 {
+		status, k.script = k.script[0], k.script[1:]
+	}
 	tag := fmt.Sprintf(`"%d"`, k.version)
 	w.Header().Set("ETag", tag)
 	switch {
-	case k.status < 0:
+	case k.fault != nil:
+		return k.fault(r)
+	case status < 0:
 		return nil, errors.New("connection refused")
-	case k.status > 0:
-		w.WriteHeader(k.status)
-		json.NewEncoder(w).Encode(api.Error{Message: "as the test asked", StatusCode: k.status, Name: http.StatusText(k.status)})
+	case status > 0:
+		refuse(w, status)
 	case r.Header.Get("If-None-Match") == tag:
 		w.WriteHeader(http.StatusNotModified)
 	default:
@@ -81,6 +105,11 @@ func (k *kms) RoundTrip(r *http.Request) (*http.Response, error) {
 		json.NewEncoder(w).Encode(map[string]any{"secrets": list, "imports": []any{}})
 	}
 	return w.Result(), nil
+}
+
+func refuse(w http.ResponseWriter, status int) {
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(api.Error{Message: "as the test asked", StatusCode: status, Name: http.StatusText(status)})
 }
 
 // agent makes an agent of that server, and the log that it writes.
@@ -191,38 +220,6 @@ func TestARunningAgentPollsWritesChangesAndSignals(t *testing.T) {
 	})
 	a.expect(t, "HUP")
 	a.expectSilence(t)
-}
-
-func TestAnOutageOfAnHourIsTwoLinesAndBackedOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := &kms{}
-		k.set("A=1")
-		dir := memoryDir(t)
-		agent, log := k.agent(t, dir)
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- agent.Keep(ctx, nil) }()
-		synctest.Wait()
-		log.Reset()
-		k.fail(503)
-		time.Sleep(time.Hour)
-		k.fail(0)
-		k.set("A=2")
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
-		stop()
-		<-ended
-		if diff := cmp.Diff([]string{"A=2"}, visible(t, dir)); diff != "" {
-			t.Error(diff)
-		}
-		got := log.String()
-		if strings.Count(got, "refresh failed") != 1 || strings.Count(got, "refresh recovered") != 1 || !strings.Contains(got, `"reason":"Unreachable"`) {
-			t.Errorf("the log is %s", got)
-		}
-		if polls := len(k.lists); polls < 60 || polls > 300 {
-			t.Errorf("%d polls in an hour of outage", polls)
-		}
-	})
 }
 
 func TestAnApplicationThatIsNotThereYetDelaysNoRefresh(t *testing.T) {

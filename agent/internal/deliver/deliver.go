@@ -129,6 +129,7 @@ func (a *Agent) write(set Set, now *state) (changed bool, err error) {
 		a.untold = a.untold || written.Changed // there may be no room yet to put all in place
 		return false, err
 	}
+	a.dir.Settled = written.Generation
 	changed, a.untold = written.Changed || a.untold, false
 	now.Generation, now.Files = written.Generation, written.Files
 	if err := a.dir.saveState(*now); err != nil {
@@ -145,15 +146,22 @@ func (a *Agent) Init(ctx context.Context) error {
 }
 
 func (a *Agent) first(ctx context.Context) error {
+	var before error // says more than that the time is up
 	for {
-		_, err := a.Once(ctx)
+		changed, err := a.Once(ctx)
 		if err == nil {
+			a.status.succeeded(changed)
 			a.schedule.over()
 			return nil
 		}
+		if ctx.Err() != nil && before != nil {
+			return before
+		}
+		a.status.failed(err)
 		if ReasonOf(err) != Unreachable || ctx.Err() != nil {
 			return err
 		}
+		before = err
 		if sleep(ctx, a.schedule.retry(err, initBackoff)) != nil {
 			return err
 		}
@@ -198,7 +206,7 @@ func (a *Agent) keep(ctx context.Context, wrappers *hub, rotated <-chan struct{}
 }
 
 func (a *Agent) watchCredentials(ctx context.Context, parts *sync.WaitGroup) (rotated <-chan struct{}) {
-	return watchFiles(ctx, parts, a.log, a.config.Credentials.ClientIDFile, a.config.Credentials.ClientSecretFile)
+	return watchFiles(ctx, parts, a.log, watchDoubt, a.config.Credentials.ClientIDFile, a.config.Credentials.ClientSecretFile)
 }
 
 // LogStatus writes to the log how the agent is doing. It may be called while

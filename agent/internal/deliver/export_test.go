@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hanzoai/kms/agent/config"
@@ -30,4 +31,9 @@ func (a *Agent) Keep(ctx context.Context, rotated <-chan struct{}) error {
 		return err
 	}
 	return a.keep(ctx, newHub(a.dir), rotated)
+}
+
+// WatchFiles is for tests that watch files without an agent.
+func WatchFiles(ctx context.Context, parts *sync.WaitGroup, log *slog.Logger, doubt time.Duration, files ...string) <-chan struct{} {
+	return watchFiles(ctx, parts, log, doubt, files...)
 }

@@ -2,8 +2,6 @@ package deliver
 
 import (
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/hanzoai/kms/api"
 )
@@ -56,37 +54,7 @@ func (a *Agent) deleteFiles() {
 		a.status.wrote(written, nil)
 		a.onChange()
 	}
-	if err == nil {
-		err = a.dir.deleteBefore(written.Generation)
-	}
 	if err != nil {
 		a.log.Error("files not deleted after the access was revoked", "reason", string(ReasonOf(err)), "err", err)
 	}
-}
-
-// deleteBefore removes the generation before the current one, which otherwise
-// stays for readers that are still in it.
-func (d Dir) deleteBefore(current string) error {
-	root, err := os.OpenRoot(d.Path)
-	if err != nil {
-		return fmt.Errorf("open the directory: %w", err)
-	}
-	defer root.Close()
-	if err := d.linkPrevious(root, ""); err != nil {
-		return err
-	}
-	all, err := names(root, ".")
-	if err != nil {
-		return err
-	}
-	for _, name := range all {
-		if number(name) == 0 || name == current {
-			continue
-		}
-		if err := root.RemoveAll(name); err != nil {
-			return fmt.Errorf("remove the generation before: %w", err)
-		}
-		d.did("remove " + name)
-	}
-	return nil
 }

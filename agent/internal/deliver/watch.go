@@ -17,29 +17,28 @@ import (
 const (
 	watchDebounce = 100 * time.Millisecond // a swap of a volume is a burst of events
 	watchPoll     = 10 * time.Second       // where the kernel has no watch left for us
-	watchDoubt    = time.Minute            // a watch that says nothing for so long may be on the wrong directory
+	watchDoubt    = time.Minute            // a link on the way to the directory may lead elsewhere by now
 )
 
 // watchFiles tells when one of the files has changed, until ctx ends. It
 // watches their directories, since a volume of Kubernetes is exchanged around
 // the file. Where that is not possible (a user has 128 instances of inotify on
 // a node by default), or the directory is gone, it looks every ten seconds.
-func watchFiles(ctx context.Context, parts *sync.WaitGroup, log *slog.Logger, files ...string) <-chan struct{} {
-	changed := newLevel()
-	if slices.Contains(files, "") {
-		return changed
+func watchFiles(ctx context.Context, parts *sync.WaitGroup, log *slog.Logger, doubt time.Duration, files ...string) <-chan struct{} {
+	w := &fileWatch{files: files, changed: newLevel(), log: log, doubt: doubt}
+	if !slices.Contains(files, "") {
+		w.seen = w.look()
+		parts.Go(func() { w.run(ctx) })
 	}
-	w := &fileWatch{files: files, changed: changed, log: log}
-	w.seen = w.look()
-	parts.Go(func() { w.run(ctx) })
-	return changed
+	return w.changed
 }
 
 type fileWatch struct {
 	files   []string
 	changed level
 	log     *slog.Logger
-	seen    string // the files as they were last looked at
+	doubt   time.Duration // a watch that says nothing for so long may be on the wrong directory
+	seen    string        // the files as they were last looked at
 	watcher *fsnotify.Watcher
 	warned  bool
 }
@@ -61,10 +60,7 @@ func (w *fileWatch) run(ctx context.Context) {
 		case event := <-w.watcher.Events:
 			w.noteEvent(event)
 		case <-w.watcher.Errors: // events were lost
-		case <-time.After(watchDoubt):
-			if w.look() != w.seen {
-				w.stop() // it watches what the names led to before
-			}
+		case <-time.After(w.doubt): // a look, lest the names lead elsewhere by now
 		}
 		if !w.quiet(ctx) {
 			return
@@ -75,18 +71,16 @@ func (w *fileWatch) run(ctx context.Context) {
 // quiet waits until no more events come, but not for longer than a second.
 // false: ctx ended.
 func (w *fileWatch) quiet(ctx context.Context) bool {
-	if w.watcher == nil {
-		return ctx.Err() == nil
-	}
 	limit := time.After(10 * watchDebounce)
 	for {
+		if w.watcher == nil { // its directory is gone, and perhaps made again in a moment
+			return sleep(ctx, watchDebounce) == nil
+		}
 		select {
 		case <-ctx.Done():
 			return false
 		case event := <-w.watcher.Events:
-			if w.noteEvent(event); w.watcher == nil {
-				return true
-			}
+			w.noteEvent(event)
 		case <-w.watcher.Errors:
 		case <-time.After(watchDebounce):
 			return true
