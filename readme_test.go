@@ -53,7 +53,7 @@ var (
 // commandsOf are the first words of a program's usage: its commands.
 var commandsOf = map[string][]string{
 	"kms-server": {"keygen", "rewrap", "rotate-keys", "audit verify"},
-	"kms-agent":  {"run", "init"},
+	"kms-agent":  {"run", "init", "exec", "health", "install", "config"},
 }
 
 func TestWhatTheDocumentsHaveAReaderTypeExists(t *testing.T) {
@@ -62,7 +62,7 @@ func TestWhatTheDocumentsHaveAReaderTypeExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "docs/server.md", "SECURITY.md", "CONTRIBUTING.md"} {
+	for _, name := range []string{"README.md", "docs/server.md", "docs/agent.md", "SECURITY.md", "CONTRIBUTING.md"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +87,7 @@ func manualsOf(t *testing.T) map[string]string {
 		if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", source, err, out)
 		}
-		for _, args := range [][]string{{"-h"}, {"run", "-h"}, {"init", "-h"}} {
+		for _, args := range [][]string{{"-h"}, {"run", "-h"}, {"init", "-h"}, {"exec", "-h"}} {
 			if program == "kms-server" && len(args) > 1 {
 				continue
 			}
