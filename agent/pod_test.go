@@ -136,18 +136,6 @@ func childOf(t *testing.T, parent int) (pid int) {
 	return pid
 }
 
-// denials are the reads of the agent that this server refused.
-func (s *site) denials() (n int64) {
-	s.t.Helper()
-	for record, err := range s.Admin().AllAuditLogs(s.t.Context(), sdk.AuditQuery{ActorID: s.who.IdentityID, Outcome: "denied"}) {
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		n += record.Repeats
-	}
-	return n
-}
-
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()

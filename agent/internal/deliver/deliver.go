@@ -142,6 +142,7 @@ func (a *Agent) write(set Set, now *state) (changed bool, err error) {
 // lasts while the server is away. It notifies nobody.
 func (a *Agent) Init(ctx context.Context) error {
 	defer a.logOut()
+	a.known = a.dir.loadState()
 	return a.first(ctx)
 }
 

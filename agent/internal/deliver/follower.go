@@ -54,7 +54,8 @@ func (f *follower) first(ctx context.Context) ([]string, error) {
 func (f *follower) next(ctx context.Context) ([]string, error) {
 	run := trouble{what: "following the agent", log: f.log}
 	for {
-		if told := f.ask(ctx); !told {
+		told := f.ask(ctx)
+		if !told {
 			sleep(ctx, followPoll)
 		}
 		if ctx.Err() != nil {
@@ -67,6 +68,8 @@ func (f *follower) next(ctx context.Context) ([]string, error) {
 			sleep(ctx, run.retry(err, refreshBackoff))
 		case f.have != before:
 			return env, nil
+		case told: // of one that is not there (any more)
+			sleep(ctx, followPoll)
 		}
 	}
 }
