@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hanzoai/kms/sdk"
 )
 
 type object = map[string]any

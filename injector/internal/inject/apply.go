@@ -147,8 +147,10 @@ func (p *plan) editVariables(c container, fields object, variables bool) {
 func edit(fields object, name string, ours func(json.RawMessage) bool, wanted []json.RawMessage) {
 	before, _ := elements(fields[name], nil)
 	after := merge(before, ours, wanted)
-	if !slices.EqualFunc(before, after, same) {
-		fields[name] = raw(append([]json.RawMessage{}, after...)) // [], and not null
+	if len(after) == 0 && len(before) > 0 {
+		delete(fields, name)
+	} else if !slices.EqualFunc(before, after, same) {
+		fields[name] = raw(after)
 	}
 }
 

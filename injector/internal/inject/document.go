@@ -76,7 +76,11 @@ func containers(raw json.RawMessage, typed []corev1.Container, before error) ([]
 	found := make([]container, len(list))
 	for i := range list {
 		found[i] = container{Container: typed[i], raw: list[i], ours: isOurs(typed[i].Name)}
-		if found[i].fields, err = members(list[i], err); err != nil {
+		found[i].fields, err = members(list[i], err)
+		if err == nil && found[i].fields == nil {
+			err = errors.New("one of its containers is null")
+		}
+		if err != nil {
 			return nil, err
 		}
 		found[i].unwrap()

@@ -185,6 +185,10 @@ func applied(at any, op string, path []string, value any) (any, error) {
 		if !found && (op != "add" || len(path) > 1) {
 			return nil, fmt.Errorf("there is no %q", name)
 		}
+		if op == "remove" && len(path) == 1 {
+			delete(at, name)
+			return at, nil
+		}
 		after, err := applied(before, op, path[1:], value)
 		at[name] = after
 		return at, err
@@ -195,6 +199,9 @@ func applied(at any, op string, path []string, value any) (any, error) {
 		i, err := strconv.Atoi(name)
 		if err != nil || i < 0 || i >= len(at) || op == "add" && len(path) == 1 {
 			return nil, fmt.Errorf("there is no element %q", name)
+		}
+		if op == "remove" && len(path) == 1 {
+			return slices.Delete(at, i, i+1), nil
 		}
 		at[i], err = applied(at[i], op, path[1:], value)
 		return at, err

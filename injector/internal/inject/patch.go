@@ -29,6 +29,8 @@ func (o *operations) list(path string, before, after []json.RawMessage) {
 	case slices.EqualFunc(before, after, same):
 	case before == nil:
 		o.add("add", path, after)
+	case after == nil:
+		*o = append(*o, operation{Op: "remove", Path: path})
 	case len(before) <= len(after) && slices.EqualFunc(before, after[:len(before)], same):
 		for _, element := range after[len(before):] {
 			o.add("add", path+"/-", element)

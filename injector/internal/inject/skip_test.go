@@ -51,7 +51,7 @@ func TestPodsThatAreLeftAlone(t *testing.T) {
 }
 
 func TestWhatIsNoPodIsAnErrorAndNoDenial(t *testing.T) {
-	for _, text := range []string{"", "null and void", `[]`, `{"metadata": []}`, `{"spec": {"containers": {}}}`, `{"spec": {"containers": [1]}}`} {
+	for _, text := range []string{"", "null and void", `[]`, `{"metadata": []}`, `{"spec": {"containers": {}}}`, `{"spec": {"containers": [1]}}`, `{"spec": {"containers": [null]}}`} {
 		_, err := inject.Inject(settings, inject.Request{Pod: []byte(text)})
 		if _, denied := err.(*inject.Denied); err == nil || denied || !strings.HasPrefix(err.Error(), "read the pod: ") {
 			t.Errorf("%s: %v", text, err)

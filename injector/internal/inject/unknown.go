@@ -33,10 +33,13 @@ func (p *plan) warnName(name, format, prefix string) {
 // none is close: at most a third of its letters wrong. For one output, only
 // what stands before the output's name is compared.
 func nearest(misspelt string) string {
-	best, found := "", min(len(misspelt)/3, 8)+1
+	best, found := "", len(misspelt)
+	if len(misspelt) > 128 {
+		return ""
+	}
 	for _, row := range table {
 		for _, part := range beginnings(misspelt, row) {
-			if d := distance(part, row.Name); d < found {
+			if d := distance(part, row.Name); d < found && d <= len(part)/3 {
 				best, found = row.Name+misspelt[len(part):], d
 			}
 		}
