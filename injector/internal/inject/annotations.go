@@ -53,7 +53,20 @@ const (
 	Size     Type = "size"
 )
 
-// Annotations is the table of all annotations, in the order of their use.
+// Group is the annotations about one thing.
+type Group struct {
+	Title       string
+	Annotations []Annotation
+}
+
+// Groups is the table of all annotations, as people read it.
+func Groups() []Group {
+	return []Group{
+		{"What", core}, {"Outputs", outputs}, {"Where", placement}, {"Variables", environment}, {"Changes", changes}, {"The agent", agent},
+	}
+}
+
+// Annotations is the table of all annotations.
 func Annotations() []Annotation { return slices.Clone(table) }
 
 // Output tells that the annotation is about one output, whose name follows its
@@ -175,7 +188,7 @@ var agent = []Annotation{
 		Doc: "The user that the agent runs as. Without it the one that the application's containers name, or 65532."},
 	{Name: "run-as-group", Type: Number, Doc: "The group that the agent runs as. Without it the one that the application's containers name, or 65532."},
 	{Name: "share-process-namespace", Type: Flag, Default: "false",
-		Doc: "Lets all containers of the pod see each other's processes, so that the agent can signal one. Inject \"exec\" does so without it."},
+		Doc: "Lets all containers of the pod see each other's processes, so that the agent can signal one. With inject \"exec\" a signal needs no such thing."},
 	{Name: "log-level", Type: Choice, Choices: []string{"debug", "info", "warn", "error"}, Default: "info", Doc: "The least level of the agent's log."},
 	{Name: "metrics-port", Type: Number, place: "listen", set: func(c *config.Config, v string) { c.Listen = ":" + v },
 		Doc: "The port of the agent's /metrics, /healthz and /readyz. Without it there is none."},

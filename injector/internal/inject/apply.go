@@ -147,10 +147,8 @@ func (p *plan) editVariables(c container, fields object, variables bool) {
 func edit(fields object, name string, ours func(json.RawMessage) bool, wanted []json.RawMessage) {
 	before, _ := elements(fields[name], nil)
 	after := merge(before, ours, wanted)
-	if len(after) == 0 && len(before) > 0 {
-		delete(fields, name)
-	} else if !slices.EqualFunc(before, after, same) {
-		fields[name] = raw(after)
+	if !slices.EqualFunc(before, after, same) {
+		fields[name] = raw(after) // null, for none, is the same as no field
 	}
 }
 

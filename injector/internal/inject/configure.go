@@ -60,7 +60,7 @@ func (p *plan) setPlaced() {
 func (p *plan) size() {
 	if p.said("size-limit") {
 		limit := p.quantity("size-limit")
-		p.config.MaxSize = kibibytes(limit.Value() / 4)
+		p.config.MaxSize = binary(limit.Value() / 4)
 		p.places["maxSize"] = p.label("size-limit")
 		if limit.Value() < 256<<10 || limit.Value() > 1<<30 {
 			p.refuse("size-limit", "must be from 256Ki to 1Gi")
@@ -133,5 +133,10 @@ func isLetter(text string, i int) bool {
 	return i >= 0 && i < len(text) && (text[i]|0x20 >= 'a' && text[i]|0x20 <= 'z')
 }
 
-// kibibytes is a size as the agent's configuration has it.
-func kibibytes(bytes int64) string { return strconv.FormatInt(bytes>>10, 10) + "KiB" }
+// binary is a size as the agent's configuration has it.
+func binary(bytes int64) string {
+	if bytes%(1<<20) == 0 {
+		return strconv.FormatInt(bytes>>20, 10) + "MiB"
+	}
+	return strconv.FormatInt(bytes>>10, 10) + "KiB"
+}

@@ -158,6 +158,8 @@ func TestAPodThatIsInTheWayIsDenied(t *testing.T) {
 			"kms.hanzo.ai/share-process-namespace: contradicts shareProcessNamespace: false of the pod: remove one of the two"},
 		{"the processes of the node", map[string]string{"share-process-namespace": "true"}, func(p *corev1.Pod) { p.Spec.HostPID = true },
 			"kms.hanzo.ai/share-process-namespace: cannot go with hostPID: leave it out"},
+		{"a process id among the files", pairs([]string{"signal-target", "pidfile:/etc/web/pid", "share-process-namespace", "true"}), mount("kms-secrets", "/etc/web"),
+			"kms.hanzo.ai/signal-target: lies on no volume of the containers, so the agent cannot see it: have it written to an emptyDir"},
 		{"no containers", nil, func(p *corev1.Pod) { p.Spec.Containers = nil }, "the pod has no containers"},
 	} {
 		got := denied(t, settings, inject.Request{Pod: encode(t, the(test.annotations, test.change))})

@@ -14,4 +14,6 @@
 // warned of.
 package inject
 
+//go:generate go run ./internal/gen
+
 // SPDX-License-Identifier: Apache-2.0

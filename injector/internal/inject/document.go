@@ -24,7 +24,7 @@ type object map[string]json.RawMessage
 
 // container is one that is not the agent's, or the agent's own.
 type container struct {
-	corev1.Container // without what an injection put in
+	corev1.Container // its command without kms-agent
 	raw              json.RawMessage
 	fields           object
 	ours             bool
@@ -88,15 +88,11 @@ func containers(raw json.RawMessage, typed []corev1.Container, before error) ([]
 	return found, nil
 }
 
-// unwrap takes kms-agent off the command, and with it the configuration that
-// only it reads.
+// unwrap takes kms-agent off the command.
 func (c *container) unwrap() {
-	if len(c.Command) <= len(wrapping) || !slices.Equal(c.Command[:len(wrapping)], wrapping) {
-		return
+	if len(c.Command) > len(wrapping) && slices.Equal(c.Command[:len(wrapping)], wrapping) {
+		c.wrapped, c.Command = true, c.Command[len(wrapping):]
 	}
-	c.wrapped = true
-	c.Command = c.Command[len(wrapping):]
-	c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == configVariable })
 }
 
 // others are the pod's own containers, in their order.

@@ -122,7 +122,7 @@ func TestTheMemoryOfTheAgentGrowsWithTheFiles(t *testing.T) {
 	for _, test := range []struct{ size, volume, most, limit string }{
 		{"", "16Mi", "4MiB", "48Mi"},
 		{"1Mi", "1Mi", "256KiB", "18Mi"},
-		{"64Mi", "64Mi", "16384KiB", "144Mi"},
+		{"64Mi", "64Mi", "16MiB", "144Mi"},
 		{"256Ki", "256Ki", "64KiB", "16896Ki"},
 		{"1G", "1G", "244140KiB", "1969509Ki"},
 	} {

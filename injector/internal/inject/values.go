@@ -31,11 +31,10 @@ type value struct {
 func (v *values) say(layer, prefix string, texts map[string]string, trust bool) {
 	for full, text := range texts {
 		name, ours := strings.CutPrefix(full, prefix)
-		row, _, known := find(name)
-		if _, said := v.given[name]; !ours || !known || said || layer != "" && row.podOnly {
-			continue
+		_, _, known := find(name)
+		if _, said := v.given[name]; ours && known && !said {
+			v.given[name] = value{text: text, layer: layer, trust: trust}
 		}
-		v.given[name] = value{text: text, layer: layer, trust: trust}
 	}
 }
 

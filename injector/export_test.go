@@ -1,0 +1,4 @@
+package main
+
+// Run is for tests: it is the program without its process.
+var Run = run
