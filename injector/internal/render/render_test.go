@@ -139,6 +139,13 @@ func TestNamespacesAndProfilesOfTheStreamHold(t *testing.T) {
 	}
 }
 
+func TestAStreamWithAPodThatIsDeniedDoesNotComeOut(t *testing.T) {
+	out, findings := stream(t, `{"kind":"Good"}{"apiVersion":"v1","kind":"Pod",`+strings.Replace(template[1:], "prod", "", 1))
+	if out != "" || len(findings) != 1 || !findings[0].Denied {
+		t.Errorf("%v\n%s", findings, out)
+	}
+}
+
 // Whatever comes as a stream: an error, or a stream that is then done.
 func FuzzStreams(f *testing.F) {
 	f.Add(`{"apiVersion":"v1","kind":"Pod",` + template[1:])
