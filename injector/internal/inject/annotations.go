@@ -95,8 +95,6 @@ var core = []Annotation{
 	{Name: "auth-secret", Type: Name,
 		Doc: "The Secret with the client id and client secret to log in with. It must be given. Only the agent gets it."},
 	{Name: "auth-secret-keys", Type: List, Default: "id=clientId,secret=clientSecret", Doc: "The keys of that Secret."},
-	{Name: "fallback-secret", Type: Name,
-		Doc: "A Secret to start from if the server is away. Only the agent gets it, and the pod starts without it too."},
 	{Name: "profile", Type: Name,
 		Doc: "A ConfigMap in the pod's namespace with defaults: its keys are the names of annotations without the prefix. The annotations of the pod come first, then those of its namespace, then the profile."},
 }

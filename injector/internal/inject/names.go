@@ -12,14 +12,12 @@ const (
 	secretsVolume   = "kms-secrets"
 	authVolume      = "kms-auth"
 	caVolume        = "kms-ca"
-	fallbackVolume  = "kms-fallback"
 	templatesVolume = "kms-templates"
 	binVolume       = "kms-bin"
 	noTokenVolume   = "kms-no-token"
 
 	authPath      = "/kms/auth"
 	caPath        = "/kms/ca"
-	fallbackPath  = "/kms/fallback"
 	templatesPath = "/kms/templates"
 	binPath       = "/kms/bin"
 
@@ -60,7 +58,7 @@ func isOurVolume(name string) bool {
 // see.
 func isAgentVolume(name string) bool {
 	switch name {
-	case authVolume, caVolume, fallbackVolume, templatesVolume, noTokenVolume:
+	case authVolume, caVolume, templatesVolume, noTokenVolume:
 		return true
 	}
 	return false

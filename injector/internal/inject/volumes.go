@@ -15,8 +15,6 @@ func (p *plan) wants(volume string) bool {
 	switch volume {
 	case caVolume:
 		return p.said("ca-secret")
-	case fallbackVolume:
-		return p.said("fallback-secret")
 	case templatesVolume:
 		return len(p.templates()) > 0
 	case binVolume:
@@ -32,7 +30,6 @@ func (p *plan) allVolumes() (list []corev1.Volume) {
 		secret(authVolume, p.text1("auth-secret"), p.authKeys()...),
 		memory(noTokenVolume, resource.MustParse("4Ki")),
 		p.caVolume(),
-		p.fallbackVolume(),
 		{Name: templatesVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: p.templates()}}},
 		memory(binVolume, resource.MustParse("32Mi")),
 	} {
@@ -78,12 +75,6 @@ func (p *plan) caSecret() (name, key string) {
 	return name, key
 }
 
-func (p *plan) fallbackVolume() corev1.Volume {
-	v := secret(fallbackVolume, p.text1("fallback-secret"))
-	v.Secret.Optional = new(true)
-	return v
-}
-
 // templates are the files of templates, one for each output that has one.
 func (p *plan) templates() (list []corev1.VolumeProjection) {
 	for _, name := range p.outputNames() {
@@ -126,21 +117,20 @@ func isObject(name string) bool { return len(validation.IsDNS1123Subdomain(name)
 func isKey(key string) bool     { return len(validation.IsConfigMapKey(key)) == 0 }
 
 func (p *plan) listNeeds(auth []corev1.KeyToPath) {
-	add := func(kind, name, annotation string, optional bool, keys ...string) {
+	add := func(kind, name, annotation string, keys ...string) {
 		if p.said(annotation) {
-			p.needs = append(p.needs, Need{Kind: kind, Name: name, Keys: keys, Annotation: p.label(annotation), Optional: optional})
+			p.needs = append(p.needs, Need{Kind: kind, Name: name, Keys: keys, Annotation: p.label(annotation)})
 		}
 	}
 	ca, key := p.caSecret()
-	add("Secret", p.text1("auth-secret"), "auth-secret", false, auth[0].Key, auth[1].Key)
-	add("Secret", ca, "ca-secret", false, key)
-	add("Secret", p.text1("fallback-secret"), "fallback-secret", true)
+	add("Secret", p.text1("auth-secret"), "auth-secret", auth[0].Key, auth[1].Key)
+	add("Secret", ca, "ca-secret", key)
 	if p.envMode() == "secret" {
-		add("Secret", p.text1("env-secret"), "env-secret", false)
+		add("Secret", p.text1("env-secret"), "env-secret")
 	}
 	for _, name := range p.outputNames() {
 		configMap, key, _ := strings.Cut(p.text1("template-ref-"+name), "/")
-		add("ConfigMap", configMap, "template-ref-"+name, false, key)
+		add("ConfigMap", configMap, "template-ref-"+name, key)
 	}
 }
 
@@ -152,7 +142,7 @@ func (p *plan) isFiles(m corev1.VolumeMount) bool {
 // checkPlace is about the folder of the files, which must be free.
 func (p *plan) checkPlace() {
 	place := p.text1("mount-path")
-	for _, taken := range []string{authPath, caPath, fallbackPath, templatesPath, binPath, tokenPath, "/dev", "/proc", "/sys"} {
+	for _, taken := range []string{authPath, caPath, templatesPath, binPath, tokenPath, "/dev", "/proc", "/sys"} {
 		if below(taken, place) || below(place, taken) {
 			p.refuse("mount-path", "is in the way of %s: choose another folder", taken)
 			return

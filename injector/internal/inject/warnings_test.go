@@ -105,12 +105,11 @@ func TestWarningsKeepToWhatAnAPIServerShows(t *testing.T) {
 // Needs are looked up by the caller, who knows the cluster.
 func TestWhatThePodNeedsAndTheClusterDoesNotHaveIsWarnedOf(t *testing.T) {
 	_, result := injected(t, settings, inject.Request{Pod: encode(t, the(pairs([]string{
-		"ca-secret", "ca/root.pem", "auth-secret-keys", "id=ID,secret=S", "fallback-secret", "old",
+		"ca-secret", "ca/root.pem", "auth-secret-keys", "id=ID,secret=S",
 		"env-mode", "secret", "env-secret", "web", "template-ref-x", "templates/k"})))})
 	want := []inject.Need{
 		{Kind: "Secret", Name: "web-kms-auth", Keys: []string{"ID", "S"}, Annotation: "kms.hanzo.ai/auth-secret"},
 		{Kind: "Secret", Name: "ca", Keys: []string{"root.pem"}, Annotation: "kms.hanzo.ai/ca-secret"},
-		{Kind: "Secret", Name: "old", Annotation: "kms.hanzo.ai/fallback-secret", Optional: true},
 		{Kind: "Secret", Name: "web", Annotation: "kms.hanzo.ai/env-secret"},
 		{Kind: "ConfigMap", Name: "templates", Keys: []string{"k"}, Annotation: "kms.hanzo.ai/template-ref-x"},
 	}
@@ -127,7 +126,6 @@ func TestWhatThePodNeedsAndTheClusterDoesNotHaveIsWarnedOf(t *testing.T) {
 		{want[0], true, nil, ""},
 		{want[0], true, []string{"ID"}, "kms.hanzo.ai/auth-secret: the pod waits for the key S of Secret web-kms-auth"},
 		{want[0], false, nil, "kms.hanzo.ai/auth-secret: the pod waits for Secret web-kms-auth, which does not exist"},
-		{want[2], false, nil, "kms.hanzo.ai/fallback-secret: Secret old does not exist"},
 	} {
 		if got := test.need.Missing(test.exists, test.keys); got != test.want {
 			t.Errorf("%+v: %s", test, got)
