@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -118,7 +119,12 @@ func deliverTo(ctx context.Context, command string, c config.Config, s settings,
 	agent := deliver.New(c, client, app.NewLogger(stdout, s.level))
 	if command == "run" {
 		logStatusOnSignal(agent)
-		return agent.Run(ctx)
+		if err := agent.Run(ctx); err != nil {
+			return err
+		}
+		// A startup probe that gives up ends an agent like this.
+		lastWords(c, agent.NotReady())
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -165,15 +171,20 @@ const answerOverhead = 4 << 20
 // ended leaves the reason where Kubernetes looks for the last words of a
 // container.
 func ended(c config.Config, err error) error {
-	file := c.TerminationLog
-	if file == "" {
-		file = "/dev/termination-log"
-	}
 	if err != nil {
-		if f, opened := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0); opened == nil {
-			io.WriteString(f, err.Error()+"\n")
-			f.Close()
-		}
+		lastWords(c, err.Error())
 	}
 	return err
+}
+
+func lastWords(c config.Config, why string) {
+	if why == "" {
+		return
+	}
+	f, err := os.OpenFile(cmp.Or(c.TerminationLog, "/dev/termination-log"), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return // not in a container
+	}
+	defer f.Close()
+	io.WriteString(f, why+"\n")
 }

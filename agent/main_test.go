@@ -241,6 +241,11 @@ func TestRunEndsAtOnceOnSIGTERMBeforeAnythingIsThere(t *testing.T) {
 	defer s.Close()
 	defer close(hang)
 	p := newPod(t, s.URL, "st.good")
+	last := filepath.Join(t.TempDir(), "termination-log")
+	if err := os.WriteFile(last, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.config = strings.Replace(p.config, `"version": 1,`, fmt.Sprintf(`"version": 1, "terminationLog": %q,`, last), 1)
 	cmd, out := p.command("run")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -250,6 +255,7 @@ func TestRunEndsAtOnceOnSIGTERMBeforeAnythingIsThere(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("run ended with %v: %s", err, out)
 	}
+	expectFile(t, last, "the secrets are not there yet\n")
 }
 
 func TestACommandLineThatIsWrongEndsWithTwo(t *testing.T) {

@@ -210,6 +210,10 @@ func (a *Agent) watchCredentials(ctx context.Context, parts *sync.WaitGroup) (ro
 	return watchFiles(ctx, parts, a.log, watchDoubt, a.config.Credentials.ClientIDFile, a.config.Credentials.ClientSecretFile)
 }
 
+// NotReady says why not everything is in place, or that access is refused; ""
+// when all is well. It may be called while others run.
+func (a *Agent) NotReady() string { return a.notReady() }
+
 // LogStatus writes to the log how the agent is doing. It may be called while
 // others run.
 func (a *Agent) LogStatus() { a.status.log(a.log) }
