@@ -22,8 +22,10 @@ func BenchmarkWriteOf200ChangedKeys(b *testing.B) {
 		for i := range files {
 			files[i] = deliver.File{Name: fmt.Sprintf("KEY_%03d", i), Data: fmt.Appendf(nil, "value %d of %d", n, i)}
 		}
-		if _, err := deliver.Write(d, files); err != nil {
+		written, err := deliver.Write(d, files)
+		if err != nil {
 			b.Fatal(err)
 		}
+		d.Last, d.Settled = written.Generation, written.Generation
 	}
 }

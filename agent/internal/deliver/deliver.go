@@ -23,13 +23,14 @@ type Agent struct {
 	outputs []config.Output
 	dir     Dir
 
-	known     state    // what lies in the directory
-	variables []string // as they were last fetched; nil where nobody wants them
-	wantsEnv  bool
-	untold    bool   // there is a new generation, and it was not complete at once
-	onChange  func() // there is a new generation, or there are new variables
-	schedule  schedule
-	refusals  int // in a row
+	known      state    // what lies in the directory
+	configured string   // the fingerprint of the configuration, once it was made
+	variables  []string // as they were last fetched; nil where nobody wants them
+	wantsEnv   bool
+	untold     bool   // there is a new generation, and it was not complete at once
+	onChange   func() // there is a new generation, or there are new variables
+	schedule   schedule
+	refusals   int // in a row
 }
 
 // New makes an agent that keeps files; it does nothing yet.
@@ -61,7 +62,7 @@ func newDir(c config.Config) Dir {
 // Once brings everything up to date. changed says that there is something to
 // tell.
 func (a *Agent) Once(ctx context.Context) (changed bool, err error) {
-	print, err := fingerprint(a.config)
+	print, err := a.fingerprint()
 	if err != nil {
 		return false, err
 	}
@@ -79,10 +80,11 @@ func (a *Agent) Once(ctx context.Context) (changed bool, err error) {
 // cursor is what need not be read again; nil where the set is not in place as
 // this configuration wants it.
 func (a *Agent) cursor(print string) Cursor {
-	switch {
-	case a.known.Fingerprint != print,
-		a.wantsEnv && a.variables == nil,
-		len(a.outputs) > 0 && !a.dir.complete(a.known):
+	if len(a.outputs) > 0 && !a.dir.complete(a.known) {
+		a.dir.Settled = "" // somebody was at it
+		return nil
+	}
+	if a.known.Fingerprint != print || a.wantsEnv && a.variables == nil {
 		return nil
 	}
 	return a.known.Cursor
@@ -192,7 +194,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // keep is Run without what others ask and what the kernel tells.
 func (a *Agent) keep(ctx context.Context, wrappers *hub, rotated <-chan struct{}) error {
 	a.known = a.dir.loadState()
-	if print, err := fingerprint(a.config); err == nil && a.known.Fingerprint == print {
+	if print, err := a.fingerprint(); err == nil && a.known.Fingerprint == print {
 		a.status.found(a.known.Generation)
 	}
 	changes := newLevel()

@@ -114,12 +114,21 @@ func (d Dir) settle(root *os.Root, current string, files []File, linked map[stri
 	return d.sweep(root, current, len(files) > 0)
 }
 
-// linked are those of the files that are links into the set already. A swap
-// changes them all, so nothing more is to be done about them.
-func (d Dir) linked(root *os.Root, files []File) map[string]bool {
+// linked are the files of the current generation, where this process has put
+// them in place as links into the set: a swap changes them all, so nothing more
+// is to be done about them. Whether they are still there is looked at before
+// each poll.
+func (d Dir) linked(root *os.Root, current string) map[string]bool {
+	if d.Rename || current == "" || current != d.Settled {
+		return nil
+	}
+	files, err := names(root, current)
+	if err != nil {
+		return nil
+	}
 	linked := make(map[string]bool, len(files))
-	for _, f := range files {
-		linked[f.Name] = !d.Rename && isLink(root, f.Name)
+	for _, name := range files {
+		linked[name] = true
 	}
 	return linked
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-
-	"github.com/hanzoai/kms/agent/config"
 )
 
 // state is what the agent knows of the set that lies in the directory, for the
@@ -110,15 +108,18 @@ func (d Dir) saveState(s state) error {
 }
 
 // fingerprint stands for all that a rendering depends on beside the secrets: a
-// cursor holds only where it is the same.
-func fingerprint(c config.Config) (string, error) {
-	hash := sha256.New()
-	text, err := json.Marshal(c)
-	if err != nil {
-		return "", err
+// cursor holds only where it is the same. It is asked for at every poll, so the
+// configuration, which stays, is hashed once.
+func (a *Agent) fingerprint() (string, error) {
+	if a.configured == "" {
+		text, err := json.Marshal(a.config)
+		if err != nil {
+			return "", err
+		}
+		a.configured = hexSum(text)
 	}
-	hash.Write(text)
-	for _, o := range c.Outputs {
+	all := a.configured
+	for _, o := range a.config.Outputs {
 		if o.TemplateFile == "" {
 			continue
 		}
@@ -126,8 +127,12 @@ func fingerprint(c config.Config) (string, error) {
 		if err != nil {
 			return "", badConfig("read the template of %s: %v", o.File, err)
 		}
-		fmt.Fprintf(hash, "\x00%d\x00", len(text))
-		hash.Write(text)
+		all += hexSum(text)
 	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
+	return all, nil
+}
+
+func hexSum(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }

@@ -17,7 +17,7 @@ import (
 const (
 	watchDebounce = 100 * time.Millisecond // a swap of a volume is a burst of events
 	watchPoll     = 10 * time.Second       // where the kernel has no watch left for us
-	watchDoubt    = time.Minute            // a link on the way to the directory may lead elsewhere by now
+	watchDoubt    = 10 * time.Minute       // a link on the way to the directory may lead elsewhere by now
 )
 
 // watchFiles tells when one of the files has changed, until ctx ends. It

@@ -44,7 +44,7 @@ func Write(d Dir, files []File) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	linked := d.linked(root, files)
+	linked := d.linked(root, current)
 	if err := d.refuseForeign(root, files, linked); err != nil {
 		return Written{}, err
 	}
@@ -52,7 +52,6 @@ func Write(d Dir, files []File) (Written, error) {
 		if err := d.finish(root, current); err != nil {
 			return Written{}, err
 		}
-		linked = d.linked(root, files)
 	}
 	files, err = keepFiles(root, current, files)
 	defer wipeKept(files)
