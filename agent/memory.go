@@ -8,12 +8,11 @@ import (
 	"strings"
 )
 
-// limitMemory keeps the process well below the limit of its container, which
-// counts the files on the tmpfs too. What a change needs is given back after
-// it, so nothing is won by collecting in the middle of one.
+// limitMemory keeps the process small: it collects early, and stays well below
+// the limit of its container, which counts the files on the tmpfs too.
 func limitMemory() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+		debug.SetGCPercent(50)
 	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
