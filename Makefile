@@ -10,7 +10,7 @@ TOOL       = go tool -modfile=tools/go.mod
 BINARIES = $(patsubst %/main.go,bin/kms-%,$(wildcard $(addsuffix /main.go,server agent injector controller))) \
            $(patsubst %/main.go,bin/kms,$(wildcard cli/main.go))
 
-.PHONY: help build test check demo demo-keep acceptance fuzz bench vuln generate clean FORCE
+.PHONY: help build test check demo demo-keep acceptance fuzz bench cluster-up cluster-down vuln generate clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ fuzz: ## every fuzz test in turn, FUZZTIME (60s) each
 
 bench: ## the table of measurements
 	go run ./bench
+
+cluster-up: ## a Kubernetes of one node for tests, built from source; root, 8-17 min at first
+	go run ./e2e/cluster up
+
+cluster-down: ## end it and remove its state
+	go run ./e2e/cluster down
 
 vuln: ## known vulnerabilities in what we use; reads vuln.go.dev
 	$(TOOL) govulncheck ./...

@@ -56,10 +56,10 @@ migrations() {
 
 shell_scripts() {
 	if ! command -v shellcheck >/dev/null; then
-		bash -n .ci/run && for script in scripts/*.sh; do bash -n "$script" || return; done
+		bash -n .ci/run && for script in scripts/*.sh e2e/cluster/in; do bash -n "$script" || return; done
 		return
 	fi
-	shellcheck .ci/run scripts/*.sh
+	shellcheck .ci/run scripts/*.sh e2e/cluster/in
 }
 
 step "format" formatted
