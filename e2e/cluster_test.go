@@ -177,12 +177,7 @@ spec:
   containers:
   - name: client
     image: localhost/busybox:1
-    env: [{name: NAME, value: server.`+ns.name+`.svc.cluster.local}]
-    command:
-    - sh
-    - -c
-    # wget in a static busybox cannot look names up.
-    - until wget -q -T 5 -O - "http://$(nslookup "$NAME" | awk '$1 == "Address:" { address = $2 } END { print address }')"; do sleep 1; done 2>/dev/null
+    command: [sh, -c, "until wget -q -O - http://server; do sleep 1; done 2>/dev/null"]
 `)
 	if got := ns.awaitSuccess(t, "client"); got != "hello\n" {
 		t.Errorf("the client read %q, want hello", got)

@@ -18,8 +18,8 @@ import (
 
 const (
 	pauseImage = "localhost/pause:1"
-	// busyboxImage is what tests run: a shell and its tools. Of these, only
-	// nslookup can look names up, as the C library is linked statically.
+	// busyboxImage is what tests run: a shell and its tools. "wget -T" crashes,
+	// as Debian builds it.
 	busyboxImage = "localhost/busybox:1"
 )
 
