@@ -7,7 +7,7 @@
 // with are the fields beside which it has a meaning.
 //
 // It holds places and paths, never a secret, and its errors repeat no value.
-// It imports the standard library only.
+// It imports the standard library, and spelling, only.
 package config
 
 //go:generate go run ./internal/gen

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/hanzoai/kms/internal/spelling"
+)
 
 // nearest is the name that a misspelt one was probably meant to be: one that
 // takes a third of its letters to change at most, or that it is a part of; ""
@@ -11,7 +15,7 @@ func nearest(misspelt string, names []string) string {
 		return ""
 	}
 	for _, name := range names {
-		if d := distance(strings.ToLower(misspelt), strings.ToLower(name)); d < found {
+		if d := spelling.Distance(strings.ToLower(misspelt), strings.ToLower(name)); d < found {
 			best, found = name, d
 		}
 	}
@@ -24,25 +28,4 @@ func nearest(misspelt string, names []string) string {
 		}
 	}
 	return ""
-}
-
-// distance is how many bytes must be put in, taken out or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j]+1, row[j+1]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/hanzoai/kms/internal/spelling"
 )
 
 // Answer is the error of a command line that asked for a text, such as -h or
@@ -162,30 +164,9 @@ func (f *Flags) unknown(name string) error {
 func (f *Flags) nearest(name string) string {
 	best, limit := "", max(1, len(name)/3)
 	for _, o := range f.options {
-		if d := distance(name, o.name); d <= limit {
+		if d := spelling.Distance(name, o.name); d <= limit {
 			best, limit = o.name, d-1
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance: letters to add, drop or change.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

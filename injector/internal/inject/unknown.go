@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/hanzoai/kms/internal/spelling"
 )
 
 // warnUnknown is about names that are in no row of the table: most are slips.
@@ -39,7 +41,7 @@ func nearest(misspelt string) string {
 	}
 	for _, row := range table {
 		for _, part := range beginnings(misspelt, row) {
-			if d := distance(part, row.Name); d < found && d <= len(part)/3 {
+			if d := spelling.Distance(part, row.Name); d < found && d <= len(part)/3 {
 				best, found = row.Name+misspelt[len(part):], d
 			}
 		}
@@ -58,26 +60,4 @@ func beginnings(name string, row Annotation) (list []string) {
 		}
 	}
 	return list
-}
-
-// distance is how many bytes must be put in, taken out or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

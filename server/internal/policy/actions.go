@@ -1,6 +1,10 @@
 package policy
 
-import "math"
+import (
+	"math"
+
+	"github.com/hanzoai/kms/internal/spelling"
+)
 
 // Action is one thing that a subject may be allowed to do.
 type Action string
@@ -85,30 +89,9 @@ func onProject(action Action) bool {
 func nearest(s string) Action {
 	best, distance := DescribeSecret, math.MaxInt
 	for _, action := range append(FolderActions(), ProjectActions()...) {
-		if d := editDistance(s, string(action)); d < distance {
+		if d := spelling.Distance(s, string(action)); d < distance {
 			best, distance = action, d
 		}
 	}
 	return best
-}
-
-// editDistance counts the bytes to insert, delete or replace to turn a into b.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }
