@@ -74,6 +74,7 @@ var rules = []rule{
 	{pattern: "internal/format/...", inside: []string{"api"}, closed: true},
 	{pattern: "internal/spelling", closed: true},
 	{pattern: "internal/template/...", inside: []string{"api"}, closed: true},
+	{pattern: "internal/pki", closed: true},
 	{pattern: "internal/pgtest/...", inside: []string{"internal/debian"}, groups: []string{"sql"}},
 
 	{pattern: "examples/...", inside: []string{"..."}},

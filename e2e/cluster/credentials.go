@@ -5,7 +5,7 @@ import (
 	"errors"
 	"os"
 
-	"github.com/hanzoai/kms/e2e/cluster/pki"
+	"github.com/hanzoai/kms/internal/pki"
 )
 
 const apiServerURL = "https://127.0.0.1:6443"

@@ -1,5 +1,6 @@
-// Package pki makes the certificates by which the parts of a cluster know each
-// other. They last a week: a cluster for tests lives shorter.
+// Package pki makes certificates for tests: those by which the parts of a
+// cluster know each other, and such as vouch for themselves. They last a week:
+// whatever a test starts lives shorter.
 //
 // It holds an authority's key in memory and must never write one anywhere: that
 // is for the caller to do.
@@ -12,10 +13,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"time"
 )
@@ -51,17 +54,10 @@ func NewAuthority(name string) (Authority, error) {
 // serves under hosts, which are names and addresses.
 func (a Authority) Issue(user, group string, hosts ...string) (Pair, error) {
 	template := newTemplate(user)
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
 	if group != "" {
 		template.Subject.Organization = []string{group}
 	}
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, host)
-		}
-	}
+	serveAs(template, hosts)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Pair{}, fmt.Errorf("issue a certificate for %s: %w", user, err)
@@ -71,6 +67,42 @@ func (a Authority) Issue(user, group string, hosts ...string) (Pair, error) {
 		return Pair{}, fmt.Errorf("issue a certificate for %s: %w", user, err)
 	}
 	return pair, nil
+}
+
+// SelfSigned makes a certificate that is its own authority, for hosts, which
+// are names and addresses. A serial of 0 is a random one.
+func SelfSigned(serial int64, hosts ...string) (Pair, error) {
+	template := newTemplate("self-signed")
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage |= x509.KeyUsageCertSign
+	if serial != 0 {
+		template.SerialNumber = big.NewInt(serial)
+	}
+	serveAs(template, hosts)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Pair{}, fmt.Errorf("make a self-signed certificate: %w", err)
+	}
+	pair, _, err := sign(template, template, key, key)
+	if err != nil {
+		return Pair{}, fmt.Errorf("make a self-signed certificate: %w", err)
+	}
+	return pair, nil
+}
+
+// TLS is the pair as a server or a client of crypto/tls takes it.
+func (p Pair) TLS() (tls.Certificate, error) { return tls.X509KeyPair(p.Certificate, p.Key) }
+
+// serveAs lets a certificate stand for hosts.
+func serveAs(template *x509.Certificate, hosts []string) {
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
 }
 
 // newTemplate begins an hour ago, for clocks that differ. x509 chooses the

@@ -7,7 +7,7 @@ import (
 	"net"
 	"testing"
 
-	"github.com/hanzoai/kms/e2e/cluster/pki"
+	"github.com/hanzoai/kms/internal/pki"
 )
 
 func TestAServerAndItsClientKnowEachOtherByTheirAuthority(t *testing.T) {
@@ -101,4 +101,27 @@ func handshake(t *testing.T, serverConfig, clientConfig *tls.Config) (tls.Connec
 	_ = right.Close()
 	<-served
 	return server.ConnectionState(), err
+}
+
+func TestASelfSignedCertificateVouchesForItselfUnderItsHosts(t *testing.T) {
+	pair, err := pki.SelfSigned(7, "127.0.0.1", "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := pair.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cert.Leaf.SerialNumber.Int64(); got != 7 {
+		t.Errorf("serial %d, want 7", got)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pair.Certificate) {
+		t.Fatal("it is no PEM")
+	}
+	for host, good := range map[string]bool{"127.0.0.1": true, "node": true, "other": false} {
+		if _, err := cert.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: host}); (err == nil) != good {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
 }
