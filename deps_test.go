@@ -75,6 +75,7 @@ var rules = []rule{
 	{pattern: "internal/spelling", closed: true},
 	{pattern: "internal/template/...", inside: []string{"api"}, closed: true},
 	{pattern: "internal/pki", closed: true},
+	{pattern: "internal/transcript", closed: true},
 	{pattern: "internal/pgtest/...", inside: []string{"internal/debian"}, groups: []string{"sql"}},
 
 	{pattern: "examples/...", inside: []string{"..."}},

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,37 +9,19 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/hanzoai/kms/internal/transcript"
 	"github.com/hanzoai/kms/sdk"
 	"github.com/hanzoai/kms/server/kmstest"
 )
-
-// log is what a process wrote so far.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
 
 // agent is an agent that runs. It is killed at the end of the test unless it
 // ended before.
 type agent struct {
 	*exec.Cmd
-	log *log
+	log *transcript.Transcript
 	t   *testing.T
 }
 
@@ -54,7 +35,7 @@ func (s *site) run(args ...string) *agent {
 
 func start(t *testing.T, cmd *exec.Cmd) *agent {
 	t.Helper()
-	a := &agent{cmd, &log{}, t}
+	a := &agent{cmd, &transcript.Transcript{}, t}
 	cmd.Stdout, cmd.Stderr = a.log, a.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

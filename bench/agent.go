@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -181,9 +180,9 @@ func (b *agentBench) refusal() error {
 	server := httptest.NewServer(http.HandlerFunc(tooMuch))
 	defer server.Close()
 	return b.run(config.Config{Server: server.URL}, func(agent *process, directory string, _ time.Time) error {
-		for deadline := time.Now().Add(10 * time.Second); !bytes.Contains(agent.output(), []byte(`"reason":"NoSpace"`)); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); !strings.Contains(agent.log.String(), `"reason":"NoSpace"`); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
-				return fmt.Errorf("the agent did not refuse: %s", agent.output())
+				return fmt.Errorf("the agent did not refuse: %s", &agent.log)
 			}
 		}
 		b.figures.RefusalKiB = agent.peak()

@@ -12,9 +12,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/hanzoai/kms/internal/transcript"
 )
 
 // binaries are the paths of what was built.
@@ -37,26 +38,7 @@ func build(ctx context.Context, dir string) (bin binaries, err error) {
 type process struct {
 	cmd     *exec.Cmd
 	address string
-	log     logBuffer
-}
-
-// logBuffer may be read while the process still writes.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// output is what the process has logged so far.
-func (p *process) output() []byte {
-	p.log.mu.Lock()
-	defer p.log.mu.Unlock()
-	return bytes.Clone(p.log.text.Bytes())
+	log     transcript.Transcript // what it has logged so far
 }
 
 // start starts a program that will listen on address.
@@ -72,7 +54,7 @@ func start(address string, env []string, path string, args ...string) (*process,
 func (p *process) stop() error {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", filepath.Base(p.cmd.Path), err, p.output())
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(p.cmd.Path), err, &p.log)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/hanzoai/kms/api"
 	flags "github.com/hanzoai/kms/internal/app"
 	"github.com/hanzoai/kms/internal/pgtest"
+	"github.com/hanzoai/kms/internal/transcript"
 	"github.com/hanzoai/kms/sdk"
 	"github.com/hanzoai/kms/server/internal/app"
 	"github.com/hanzoai/kms/server/internal/store"
@@ -72,7 +73,7 @@ type Server struct {
 
 	tb    testing.TB
 	clock *Clock
-	logs  *logs
+	logs  *transcript.Transcript
 	stop  func() // ends the server that runs now
 	app   *app.App
 
@@ -83,7 +84,7 @@ type Server struct {
 // New starts a server, and stops it when the test is over.
 func New(tb testing.TB, options Options) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, clock: options.Clock, logs: &logs{}}
+	s := &Server{tb: tb, clock: options.Clock, logs: &transcript.Transcript{}}
 	if s.clock == nil {
 		s.clock = &Clock{}
 	}
@@ -259,22 +260,4 @@ func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
-}
-
-// logs collects a log; it may be written and read at once.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
