@@ -61,17 +61,19 @@ var rules = []rule{
 	// The agent runs in every pod: each import is paid thousands of times.
 	{pattern: "agent", inside: []string{"api", "sdk", "agent/...", "internal/app"}, closed: true},
 	{pattern: "agent/config", inside: []string{"internal/spelling"}, closed: true},
-	{pattern: "agent/config/internal/gen", inside: []string{"agent/config", "internal/template"}, closed: true},
+	{pattern: "agent/config/internal/gen", inside: []string{"agent/config", "internal/markers", "internal/template"}, closed: true},
 	{pattern: "agent/internal/...", inside: []string{"api", "sdk", "agent/config", "internal/format", "internal/template"}, closed: true,
 		extra: []string{"github.com/fsnotify/fsnotify", "golang.org/x/sys/..."}},
 
 	{pattern: "injector/...", inside: []string{"api", "agent/config", "internal/app/...", "internal/spelling"}, groups: []string{"k8s"}},
+	{pattern: "injector/internal/inject/internal/gen", inside: []string{"injector/internal/inject", "internal/markers"}},
 	{pattern: "controller/...", inside: []string{"api/...", "sdk", "internal/app/..."}, groups: []string{"k8s"}},
 	{pattern: "cli/...", inside: []string{"api/...", "sdk", "internal/app/..."}, groups: []string{"k8s"}},
 
 	{pattern: "internal/app/...", inside: []string{"api", "internal/spelling"}, closed: true},
 	{pattern: "internal/debian/...", closed: true},
 	{pattern: "internal/format/...", inside: []string{"api"}, closed: true},
+	{pattern: "internal/markers", closed: true},
 	{pattern: "internal/spelling", closed: true},
 	{pattern: "internal/template/...", inside: []string{"api"}, closed: true},
 	{pattern: "internal/pki", closed: true},

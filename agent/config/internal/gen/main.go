@@ -11,12 +11,12 @@ package main
 // SPDX-License-Identifier: Apache-2.0
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/hanzoai/kms/agent/config"
+	"github.com/hanzoai/kms/internal/markers"
 	"github.com/hanzoai/kms/internal/template"
 )
 
@@ -55,7 +55,7 @@ func generate(folder string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err = fill(text, map[string]string{
+	text, err = markers.Fill(text, map[string]string{
 		"options":   options(structs),
 		"example":   "```json\n" + string(config.Example()) + "```\n",
 		"functions": functions(template.Functions()),
@@ -64,18 +64,4 @@ func generate(folder string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("%s: %w", page, err)
 	}
 	return map[string][]byte{filepath.Join(folder, "schema.json"): schema, page: text}, nil
-}
-
-// fill puts each section between its markers.
-func fill(page []byte, sections map[string]string) ([]byte, error) {
-	for name, content := range sections {
-		from, to := fmt.Appendf(nil, "<!-- %s -->\n", name), fmt.Appendf(nil, "<!-- /%s -->", name)
-		before, rest, begun := bytes.Cut(page, from)
-		_, after, ended := bytes.Cut(rest, to)
-		if !begun || !ended {
-			return nil, fmt.Errorf("there are no markers %s and %s: put them where the section belongs", bytes.TrimSpace(from), to)
-		}
-		page = bytes.Join([][]byte{before, from, []byte("\n" + content + "\n"), to, after}, nil)
-	}
-	return page, nil
 }

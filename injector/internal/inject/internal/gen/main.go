@@ -8,7 +8,6 @@ package main
 // SPDX-License-Identifier: Apache-2.0
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/hanzoai/kms/injector/internal/inject"
+	"github.com/hanzoai/kms/internal/markers"
 )
 
 func main() {
@@ -38,16 +38,9 @@ func run(folder string) error {
 	return os.WriteFile(page, after, 0o644)
 }
 
-const from, to = "<!-- annotations -->\n", "<!-- /annotations -->"
-
-// fill puts the list between the markers.
+// fill puts the list between its markers.
 func fill(page []byte, list string) ([]byte, error) {
-	before, rest, begun := bytes.Cut(page, []byte(from))
-	_, after, ended := bytes.Cut(rest, []byte(to))
-	if !begun || !ended {
-		return nil, fmt.Errorf("there are no markers %s and %s: put them where the list belongs", strings.TrimSpace(from), to)
-	}
-	return bytes.Join([][]byte{before, []byte(from + "\n" + list + "\n" + to), after}, nil), nil
+	return markers.Fill(page, map[string]string{"annotations": list})
 }
 
 func list(groups []inject.Group) string {
