@@ -41,15 +41,11 @@ func (h *hub) wake() {
 
 // announce tells the wrappers of the current generation and waits for none.
 func (h *hub) announce() {
-	root, err := os.OpenRoot(h.dir.Path)
-	if err != nil {
+	root, current, _ := h.dir.look()
+	if root == nil {
 		return
 	}
-	defer root.Close()
-	current, err := currentGeneration(root)
-	if err != nil || current == "" {
-		return
-	}
+	root.Close()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.announced = max(h.announced, number(current))

@@ -156,6 +156,19 @@ func currentGeneration(root *os.Root) (string, error) {
 	return target, nil
 }
 
+// look opens the directory and gives the current generation; root is nil where
+// there is none. It neither makes the directory nor asks where it lies.
+func (d Dir) look() (root *os.Root, current string, err error) {
+	if root, err = os.OpenRoot(d.Path); err != nil {
+		return nil, "", fmt.Errorf("open the directory: %w", err)
+	}
+	if current, err = currentGeneration(root); err != nil || current == "" {
+		root.Close()
+		return nil, "", err
+	}
+	return root, current, nil
+}
+
 // number is the number of a generation by its name, such as 7 of "..7"; 0 of
 // any other name.
 func number(name string) uint64 {

@@ -133,7 +133,7 @@ func targetKey(target config.Target) string {
 func (n *Notifier) due(key string) (string, error) {
 	n.records.Lock()
 	defer n.records.Unlock()
-	root, current, err := n.open()
+	root, current, err := n.dir.look()
 	if root == nil {
 		return "", err
 	}
@@ -148,19 +148,6 @@ func (n *Notifier) due(key string) (string, error) {
 	}
 	n.dir.did("make " + tmp)
 	return current, nil
-}
-
-// open opens the directory and gives the current generation; root is nil where
-// there is none.
-func (n *Notifier) open() (root *os.Root, current string, err error) {
-	if root, err = os.OpenRoot(n.dir.Path); err != nil {
-		return nil, "", fmt.Errorf("open the directory: %w", err)
-	}
-	if current, err = currentGeneration(root); err != nil || current == "" {
-		root.Close()
-		return nil, "", err
-	}
-	return root, current, nil
 }
 
 func isTold(root *os.Root, key, generation string) bool {
@@ -220,7 +207,7 @@ func (n *Notifier) close(root *os.Root, generation string) error {
 func (n *Notifier) recordAll() {
 	n.records.Lock()
 	defer n.records.Unlock()
-	root, current, _ := n.open()
+	root, current, _ := n.dir.look()
 	if root == nil {
 		return
 	}
@@ -232,7 +219,7 @@ func (n *Notifier) recordAll() {
 
 // pending reports whether somebody was not told of the current generation.
 func (n *Notifier) pending() bool {
-	root, current, _ := n.open()
+	root, current, _ := n.dir.look()
 	if root == nil {
 		return false
 	}
