@@ -13,7 +13,7 @@ BINARIES = $(patsubst %/main.go,bin/kms-%,$(wildcard $(addsuffix /main.go,server
 .PHONY: help build test check demo demo-keep acceptance fuzz bench cluster-up cluster-down vuln generate clean FORCE
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(BINARIES) ## the binaries, static, into bin/
 
