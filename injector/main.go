@@ -19,6 +19,7 @@ const name = "kms-injector"
 
 const usage = `kms-injector gives the pods that ask for it, by annotations, the agent of Hanzo KMS.
 
+  kms-injector serve               answer the API servers of a cluster
   kms-injector render [-f FILE]    show what the pods in a file of manifests would become
   kms-injector version             print the version
 
@@ -28,11 +29,13 @@ const usage = `kms-injector gives the pods that ask for it, by annotations, the 
 func main() { app.Main(name, run) }
 
 // run is main with its surroundings as parameters.
-func run(_ context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
-		return &badCommand{errors.New("say what to do: render; kms-injector -h explains it")}
+		return &badCommand{errors.New("say what to do: serve or render; kms-injector -h explains it")}
 	}
 	switch args[0] {
+	case "serve":
+		return serveWebhooks(ctx, args[1:], stdout)
 	case "render":
 		return renderFile(args[1:], stdout, stderr)
 	case "-h", "-help", "--help", "help":
@@ -40,7 +43,7 @@ func run(_ context.Context, args []string, stdout, stderr io.Writer) error {
 	case "-version", "--version", "version":
 		return &app.Answer{Text: name + " " + app.VersionString() + "\n"}
 	}
-	return &badCommand{errors.New("there is no such command: there are render and version")}
+	return &badCommand{errors.New("there is no such command: there are serve, render and version")}
 }
 
 // badCommand is an error of whoever typed it.

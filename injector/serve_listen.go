@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// An API server waits 5 s for an answer: what takes longer is of no use.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	shutdownTimeout   = 10 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// hooks is the listener of the webhooks.
+type hooks struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+// newHooks opens the listener, so that a wrong address is an error at the start.
+func newHooks(address string, handler http.Handler, tls *tls.Config, log *slog.Logger) (*hooks, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return &hooks{listener: listener, server: &http.Server{
+		Handler:           handler,
+		TLSConfig:         tls,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // mostly handshakes, which anybody can make fail
+	}}, nil
+}
+
+// NeedLeaderElection tells the manager that all replicas serve.
+func (h *hooks) NeedLeaderElection() bool { return false }
+
+// Start serves until the context ends, and finishes what is under way then.
+func (h *hooks) Start(ctx context.Context) error {
+	finished := make(chan error, 1)
+	context.AfterFunc(ctx, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		finished <- h.server.Shutdown(ctx)
+	})
+	if err := h.server.ServeTLS(h.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the webhooks: %w", err)
+	}
+	return <-finished
+}
