@@ -13,6 +13,8 @@ func (p *problems) check(c Config) {
 	p.must(c.Version == Version, "version", fmt.Sprintf("is one that this agent does not know: give %d, or a newer agent", Version))
 	p.connection(c)
 	p.exec(c)
+	p.fallback(c.Fallback)
+	p.report(c.Report)
 	p.sources(c.Sources)
 	p.set(c)
 	p.outputs(c)
@@ -61,7 +63,17 @@ func (p *problems) exec(c Config) {
 	p.must(len(c.Sources) == 0, "sources", others)
 	p.must(len(c.Outputs) == 0, "outputs", others)
 	p.must(len(c.Notify) == 0, "notify", others)
+	p.must(c.Fallback == Fallback{}, "fallback", others)
+	p.must(c.Report == Report{}, "report", others)
 	p.must(c.Listen == "", "listen", others)
+}
+
+func (p *problems) fallback(f Fallback) {
+	p.absolute("fallback.directory", f.Directory)
+	p.must(f.Directory != "" || f.After == "", "fallback.directory", "is missing: give the directory, or leave out after")
+	if f.Directory != "" {
+		p.duration("fallback.after", f.After, "1s", "1h")
+	}
 }
 
 // keys checks a list of keys, or of names in the set, which have their form.

@@ -105,6 +105,12 @@ type Config struct {
 	// Exec is how "kms-agent exec" treats its command.
 	Exec Exec `json:"exec,omitzero"`
 
+	// Fallback is what an application starts from while the server is away.
+	Fallback Fallback `json:"fallback,omitzero"`
+
+	// Report is whom to tell how the agent is doing.
+	Report Report `json:"report,omitzero"`
+
 	// Listen is the address of /healthz, /readyz, /startupz and /metrics, such
 	// as ":9092". Without it they are on the socket DIR/..agent.sock only,
 	// where "kms-agent health" asks; "kms-agent exec" has no socket.
@@ -256,6 +262,41 @@ type Exec struct {
 	// Grace is how long the command may take to end before it is killed, up to
 	// 1h.
 	Grace string `json:"grace,omitempty" default:"30s"`
+}
+
+// Fallback is what an application starts from while the server is away. It is
+// used once, by an agent that finds no set in its directory, and only if each
+// try until then found no server, or one that answered 429 or 5xx: never after
+// a refusal, or where something is not there. It is replaced as soon as the
+// server answers.
+type Fallback struct {
+	// Directory holds one file per name in the set, such as a mounted Secret.
+	// It may be missing or empty: there is no fallback then.
+	Directory string `json:"directory,omitempty"`
+
+	// After is how long the server is tried first, from 1s to 1h. The timeout
+	// of "kms-agent init" and "kms-agent exec" ends that time too.
+	After string `json:"after,omitempty" default:"30s" with:"directory"`
+}
+
+// Report is whom to tell how the agent is doing: reason and revision, when one
+// of them has changed, and never a value. A report that is lost changes
+// nothing.
+type Report struct {
+	// URL is the https address to POST to. No proxy is used and no redirect
+	// followed.
+	URL string `json:"url,omitempty"`
+
+	// CA are the authorities that vouch for the address, as PEM, instead of the
+	// system's.
+	CA string `json:"ca,omitempty"`
+
+	// TokenFile is the file of the token that says who reports. It is read at
+	// each try.
+	TokenFile string `json:"tokenFile,omitempty"`
+
+	// Splay is the longest random delay before a report, up to 10m.
+	Splay string `json:"splay,omitempty" default:"5s" with:"url"`
 }
 
 // Load reads the configuration from the file, or, where file is "", from text,

@@ -85,6 +85,10 @@ func TestWhatIsListedHasDefaultsToo(t *testing.T) {
 	if diff := cmp.Diff(want, got.Notify); diff != "" {
 		t.Error(diff)
 	}
+	beside := mustParse(t, with(`"fallback": {"directory": "/f"}, "report": {"url": "https://r", "tokenFile": "/t"}`))
+	if got := beside.Fallback.After + " " + beside.Report.Splay; got != "30s 5s" {
+		t.Errorf("the fallback and the report have %q", got)
+	}
 }
 
 func TestEveryFieldIsRead(t *testing.T) {
@@ -122,7 +126,9 @@ var full = config.Config{
 		{Command: []string{"reload", "--now"}, Timeout: "10m"},
 		{URL: "http://127.0.0.2:80/reload?now=1", Timeout: "30s"},
 	},
-	Exec: config.Exec{OnChange: "signal", Signal: "SIGUSR2", StopSignal: "SIGINT", Grace: "1h"},
+	Exec:     config.Exec{OnChange: "signal", Signal: "SIGUSR2", StopSignal: "SIGINT", Grace: "1h"},
+	Fallback: config.Fallback{Directory: "/kms/fallback", After: "1m"},
+	Report:   config.Report{URL: "https://reports:8444/report", CA: authority, TokenFile: "/kms/report/token", Splay: "0s"},
 }
 
 var wrapped = config.Config{
@@ -130,6 +136,19 @@ var wrapped = config.Config{
 	MaxSize: "4MiB", PollInterval: "60s", OnRevoked: "exit", Debounce: "250ms", Splay: "0s", TerminationLog: "/dev/termination-log",
 	Exec: config.Exec{File: "env.json", Keys: []string{"A"}, OnChange: "none", Signal: "SIGHUP", StopSignal: "SIGTERM", Grace: "30s"},
 }
+
+// authority is a certificate whose key nobody has.
+const authority = `-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUbPUHPi3TLixCoSqN6wSypzUNmbYwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjQxODMxMTVaGA8yMTI2MTAzMTE4MzEx
+NVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABHkX
+lTQQ2Hj6F71p5JY1aJiwjJvs/MH/s5k3aWpOUNWCubCKnkurRVPf2H/P82lb0uWM
+mdTJXi97M3pPlZuSC0ijUzBRMB0GA1UdDgQWBBScVWCUu3gOdV+TzwqpyWUKsv4p
+RjAfBgNVHSMEGDAWgBScVWCUu3gOdV+TzwqpyWUKsv4pRjAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIQCuLGMH9fR6M7KCSPoW97LFptVVSa/BkyE8
+tle3KAuIRwIgK27Ei3DJfVhXa1oUhBI+gE++ovtV0ngj3cOGfur2YIE=
+-----END CERTIFICATE-----
+`
 
 func TestTheConfigurationComesFromAFileOrAVariable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "agent.json")

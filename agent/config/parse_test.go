@@ -46,6 +46,40 @@ func TestEachSlipOfFormSaysWhereItIsAndWhatWouldBeRight(t *testing.T) {
 	})
 }
 
+func TestAReportGoesToAnHTTPSAddressWithAToken(t *testing.T) {
+	report := func(fields string) string { return with(`"report": {` + fields + `}`) }
+	const form = "report.url: must be of the form https://host[:port]/path"
+	checkProblems(t, []problem{
+		{"all that is needed", report(`"url": "https://reports.kms.svc:8444/report", "tokenFile": "/t"`), nil},
+		{"nothing", report(``), nil},
+		{"no address", report(`"tokenFile": "/t"`), []string{form}},
+		{"no token", report(`"url": "https://reports"`), []string{"report.tokenFile: is missing"}},
+		{"plain HTTP", report(`"url": "http://reports", "tokenFile": "/t"`), []string{form}},
+		{"no host", report(`"url": "https:///report", "tokenFile": "/t"`), []string{form}},
+		{"a password", report(`"url": "https://me:canary@reports", "tokenFile": "/t"`), []string{form}},
+		{"a query", report(`"url": "https://reports/?canary", "tokenFile": "/t"`), []string{form}},
+		{"a file for the text of the authority", report(`"url": "https://r", "tokenFile": "/t", "ca": "/canary.crt"`), []string{"report.ca: must be certificates as PEM"}},
+		{"a token that depends on the folder", report(`"url": "https://r", "tokenFile": "canary"`), []string{"report.tokenFile: must be an absolute path"}},
+		{"a delay that is too long", report(`"url": "https://r", "tokenFile": "/t", "splay": "1h"`), []string{"report.splay: must be a duration such as 30s or 5m, from 0s to 10m"}},
+		{"a delay of nothing", report(`"splay": "1s"`), []string{form, "report.tokenFile: is missing", "report.splay: goes with url only"}},
+		{"a misspelt field", report(`"url": "https://r", "tokenfile": "/t"`), []string{`report.tokenfile: there is no such field: did you mean "tokenFile"?`, "report.tokenFile: is missing"}},
+		{"that of a wrapper", `{"version": 1, "exec": {"file": "env.json"}, "report": {"url": "https://r", "tokenFile": "/t"}}`, []string{"report: cannot go with exec.file"}},
+	})
+}
+
+func TestAFallbackIsADirectoryAndTheTimeUntilThen(t *testing.T) {
+	fallback := func(fields string) string { return with(`"fallback": {` + fields + `}`) }
+	checkProblems(t, []problem{
+		{"a directory", fallback(`"directory": "/kms/fallback"`), nil},
+		{"both", fallback(`"directory": "/kms/fallback", "after": "1h"`), nil},
+		{"a directory below the one we were started in", fallback(`"directory": "canary"`), []string{"fallback.directory: must be an absolute path"}},
+		{"a time alone", fallback(`"after": "10s"`), []string{"fallback.directory: is missing"}},
+		{"at once", fallback(`"directory": "/f", "after": "0s"`), []string{"fallback.after: must be a duration such as 30s or 5m, from 1s to 1h"}},
+		{"the Secret itself", fallback(`"secret": "canary"`), []string{"fallback.secret: there is no such field"}},
+		{"that of a wrapper", `{"version": 1, "exec": {"file": "env.json"}, "fallback": {"directory": "/f"}}`, []string{"fallback: cannot go with exec.file"}},
+	})
+}
+
 func TestAChoiceIsOneOfThoseThatThereAre(t *testing.T) {
 	for field, want := range map[string]string{
 		`"writeMode": "symlinks"`:                         `writeMode: must be one of symlink, rename: did you mean "symlink"?`,
