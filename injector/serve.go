@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -66,6 +67,10 @@ func (c *serveConfig) check() (err error) {
 	}
 	return err
 }
+
+// uninjected are the namespaces whose pods are not injected: the injector is
+// not to wait for itself, nor the cluster for the injector.
+func (c *serveConfig) uninjected() []string { return []string{c.namespace, metav1.NamespaceSystem} }
 
 func serveWebhooks(ctx context.Context, args []string, stdout io.Writer) error {
 	var c serveConfig

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
@@ -51,15 +50,16 @@ func (h *health) sendAway(next http.Handler) http.Handler {
 
 // newAdmin has what operators and probes ask. The metrics are
 //
-//	kms_injector_decisions_total{decision}  pods, by what became of them: injected, skipped, denied, failed
-//	go_*, process_*                         of the process
-//	rest_client_requests_total{code,...}    requests to the API server
-//
-// and what else controller-runtime has of its own.
+//	kms_injector_decisions_total{webhook,decision}  reviews, by what became of them: pods are injected, skipped,
+//	                                                denied or failed, workloads passed, warned or failed
+//	kms_injector_review_seconds{webhook}            histogram of the time that they took
+//	kms_injector_naked_pods{namespace}              pods that run without their secrets, as the leader sees them
+//	controller_runtime_reconcile_*, workqueue_*     how the leader looks at pods
+//	rest_client_requests_total{code,method,host}    requests to the API server
+//	go_*, process_*                                 of the process
 func newAdmin(h *health, own ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(own...)
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	routes := http.NewServeMux()
 	routes.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{registry, ctrlmetrics.Registry}, promhttp.HandlerOpts{}))
 	routes.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })

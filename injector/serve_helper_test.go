@@ -46,6 +46,9 @@ func TestMain(m *testing.M) {
 // patience ends a test that hangs.
 const patience = 60 * time.Second
 
+// ownNamespace is that of all injectors.
+const ownNamespace = "kms"
+
 // cluster is a namespace of its own in the API server of the tests.
 type cluster struct {
 	client.Client
@@ -66,6 +69,8 @@ func newCluster(t testing.TB) *cluster {
 	if c.Client, err = client.New(c.config, client.Options{}); err != nil {
 		t.Fatal(err)
 	}
+	own := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ownNamespace}}
+	must(t, client.IgnoreAlreadyExists(c.Create(t.Context(), own)))
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Annotations: map[string]string{"kms.hanzo.ai/env": "prod"}}}
 	must(t, c.Create(t.Context(), namespace))
 	c.namespace = namespace.Name
@@ -126,7 +131,7 @@ func (c *cluster) start(t testing.TB, flags ...string) *replica {
 func (c *cluster) begin(t testing.TB, flags ...string) *replica {
 	t.Helper()
 	folder := c.folder(t)
-	program := exec.Command(os.Args[0], append([]string{"serve", "-listen=127.0.0.1:0", "-admin-listen=127.0.0.1:0", "-namespace=" + c.namespace,
+	program := exec.Command(os.Args[0], append([]string{"serve", "-listen=127.0.0.1:0", "-admin-listen=127.0.0.1:0", "-namespace=" + ownNamespace, "-lease=" + c.namespace,
 		"-certificate-dir=" + folder, "-image=ghcr.io/hanzoai/kms-agent:test"}, flags...)...)
 	program.Env = []string{asProgram + "=1", "KUBECONFIG=" + filepath.Join(folder, "kubeconfig")}
 	program.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -42,19 +42,22 @@ func newService(ctx context.Context, c serveConfig, injection inject.Settings, l
 	if err != nil {
 		return nil, err
 	}
-	leader, err := cluster.NewLeader(config, c.namespace, c.lease, log)
+	settings := func() inject.Settings { return injection }
+	auditor := cluster.NewAuditor(m, settings, c.uninjected(), log)
+	leader, err := cluster.NewLeader(config, c.namespace, c.lease, log, auditor)
 	if err != nil {
 		return nil, err
 	}
 	metrics := webhook.NewMetrics()
 	s := &service{drain: c.drain, log: log, manager: m, health: &health{certificates: certificates.ready}}
 	routes := http.NewServeMux()
-	routes.Handle("/pods", webhook.NewHandler(injection, lookup, log, metrics))
+	routes.Handle("/pods", webhook.NewHandler(settings, lookup, log, metrics))
+	routes.Handle("/workloads", webhook.NewWorkloads(settings, lookup, c.uninjected(), log, metrics))
 	hooks, err := newHooks(c.listen, s.health.sendAway(routes), certificates.tls(c.webhookService+"."+c.namespace+".svc"), log)
 	if err != nil {
 		return nil, err
 	}
-	s.admin, err = serve.Listen(serve.Config{Addr: c.adminListen, Handler: newAdmin(s.health, metrics), Logger: log})
+	s.admin, err = serve.Listen(serve.Config{Addr: c.adminListen, Handler: newAdmin(s.health, metrics, auditor), Logger: log})
 	if err != nil {
 		return nil, errors.Join(err, hooks.listener.Close())
 	}

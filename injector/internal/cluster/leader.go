@@ -100,6 +100,7 @@ func (l *Leader) lead(ctx, leading context.Context) {
 	for _, task := range l.tasks {
 		running.Go(func() { l.keep(both, task) })
 	}
+	<-both.Done()
 	running.Wait()
 }
 

@@ -3,12 +3,9 @@ package render
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/hanzoai/kms/injector/internal/inject"
+	"github.com/hanzoai/kms/injector/internal/workload"
 )
 
 // Finding is what there is to say about one object.
@@ -59,28 +56,24 @@ type renderer struct {
 type texts map[string]map[string]string
 
 // learn takes up what the cluster will know after the stream.
-func (r *renderer) learn(o object) {
-	switch o.kind() {
+func (r *renderer) learn(o workload.Object) {
+	switch o.Kind() {
 	case "/Namespace":
-		r.namespaces[o.text("metadata", "name")] = o.texts("metadata", "annotations")
+		r.namespaces[o.Text("metadata", "name")] = o.Texts("metadata", "annotations")
 	case "/ConfigMap":
-		r.configMaps[o.text("metadata", "namespace")+"/"+o.text("metadata", "name")] = o.texts("data")
+		r.configMaps[o.Text("metadata", "namespace")+"/"+o.Text("metadata", "name")] = o.Texts("data")
 	}
 }
 
-func (r *renderer) object(o object) {
-	path, has := podIn(o.kind())
+func (r *renderer) object(o workload.Object) {
+	for _, text := range o.Misplaced() {
+		r.find(o, text, false)
+	}
+	pod, has := o.Pod()
 	if !has {
 		return
 	}
-	for i := range path {
-		r.warnMisplaced(o, path[:i], path)
-	}
-	pod, has := o.at(path...)
-	if !has {
-		return
-	}
-	result, err := r.inject(pod, o.text("metadata", "namespace"))
+	result, err := r.inject(pod, o.Text("metadata", "namespace"))
 	for _, text := range result.Warnings {
 		r.find(o, text, false)
 	}
@@ -98,7 +91,7 @@ func (r *renderer) object(o object) {
 	}
 }
 
-func (r *renderer) inject(pod object, namespace string) (inject.Result, error) {
+func (r *renderer) inject(pod workload.Object, namespace string) (inject.Result, error) {
 	text, err := json.Marshal(pod)
 	if err != nil {
 		return inject.Result{}, err
@@ -111,27 +104,23 @@ func (r *renderer) inject(pod object, namespace string) (inject.Result, error) {
 	return inject.Inject(r.settings, request)
 }
 
-// warnMisplaced is about annotations of an object that makes pods: only those
-// of the pod's template count.
-func (r *renderer) warnMisplaced(o object, place, path []string) {
-	annotations := o.texts(slices.Concat(place, []string{"metadata", "annotations"})...)
-	for _, name := range slices.Sorted(maps.Keys(annotations)) {
-		if isKnown(name) {
-			r.find(o, fmt.Sprintf("%s has no effect here: it belongs to %s.metadata.annotations", name, strings.Join(path, ".")), false)
-		}
-	}
-}
-
-// isKnown knows the annotations for pods: others of our prefix are for objects
-// of other kinds.
-func isKnown(full string) bool {
-	name, ours := strings.CutPrefix(full, inject.Prefix)
-	return ours && slices.ContainsFunc(inject.Annotations(), func(a inject.Annotation) bool {
-		return a.Name == name || a.Output() && strings.HasPrefix(name, a.Name)
-	})
-}
-
-func (r *renderer) find(o object, text string, denied bool) {
+func (r *renderer) find(o workload.Object, text string, denied bool) {
 	r.denied = r.denied || denied
-	r.findings = append(r.findings, Finding{Object: o.name(), Text: text, Denied: denied})
+	r.findings = append(r.findings, Finding{Object: o.Name(), Text: text, Denied: denied})
+}
+
+// each visits an object, or all in a List.
+func each(value any, visit func(workload.Object)) {
+	o, is := value.(map[string]any)
+	if !is {
+		return
+	}
+	items, isList := o["items"].([]any)
+	if !isList || workload.Object(o).Kind() != "/List" {
+		visit(o)
+		return
+	}
+	for _, item := range items {
+		each(item, visit)
+	}
 }

@@ -22,7 +22,7 @@ func BenchmarkHandler(b *testing.B) {
 	}
 	body := about(strings.Replace(pod, `"env":[`, `"env":[`+variables.String(), 1))
 	lookup := cluster{secrets: map[string][]string{"web-kms-auth": nil}}.lookup()
-	h := webhook.NewHandler(settings, lookup, slog.New(slog.NewJSONHandler(io.Discard, nil)), webhook.NewMetrics())
+	h := webhook.NewHandler(always(settings), lookup, slog.New(slog.NewJSONHandler(io.Discard, nil)), webhook.NewMetrics())
 	var took []time.Duration
 	b.ReportAllocs()
 	for b.Loop() {

@@ -234,7 +234,7 @@ func TestEachDecisionIsOneLineAndOneCount(t *testing.T) {
 	} {
 		h := newHandler(cluster{}.lookup())
 		h.post(test.body)
-		if got := counts(t, h.metrics); got[test.decision] != 1 || len(got) != 4 || got["injected"]+got["skipped"]+got["denied"]+got["failed"] != 1 {
+		if got := counts(t, h.metrics, "pods"); got[test.decision] != 1 || len(got) != 4 || got["injected"]+got["skipped"]+got["denied"]+got["failed"] != 1 {
 			t.Errorf("%s: %v", test.decision, got)
 		}
 		lines := strings.Count(h.log.String(), "\n") - strings.Count(h.log.String(), `"stack"`)
@@ -244,7 +244,7 @@ func TestEachDecisionIsOneLineAndOneCount(t *testing.T) {
 	}
 }
 
-func counts(t *testing.T, m *webhook.Metrics) map[string]float64 {
+func counts(t *testing.T, m *webhook.Metrics, webhook string) map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(m)
@@ -254,7 +254,9 @@ func counts(t *testing.T, m *webhook.Metrics) map[string]float64 {
 	}
 	counted := map[string]float64{}
 	for _, metric := range families[0].Metric {
-		counted[metric.Label[0].GetValue()] = metric.Counter.GetValue()
+		if metric.Label[1].GetValue() == webhook {
+			counted[metric.Label[0].GetValue()] = metric.Counter.GetValue()
+		}
 	}
 	return counted
 }

@@ -43,6 +43,10 @@ func with(name, value string) string {
 
 func about(object string) string { return strings.Replace(review, "OBJECT", object, 1) }
 
+func always(s inject.Settings) func() inject.Settings {
+	return func() inject.Settings { return s }
+}
+
 type handler struct {
 	*webhook.Handler
 	metrics *webhook.Metrics
@@ -51,9 +55,19 @@ type handler struct {
 
 func newHandler(lookup webhook.Lookup) *handler {
 	h := &handler{metrics: webhook.NewMetrics(), log: &bytes.Buffer{}}
-	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.Handler = webhook.NewHandler(settings, lookup, log, h.metrics)
+	h.Handler = webhook.NewHandler(always(settings), lookup, h.logger(), h.metrics)
 	return h
+}
+
+// newWorkloads is the handler that warns, where pods in kms are not injected.
+func newWorkloads(lookup webhook.Lookup) *handler {
+	h := &handler{metrics: webhook.NewMetrics(), log: &bytes.Buffer{}}
+	h.Handler = webhook.NewWorkloads(always(settings), lookup, []string{"kms"}, h.logger(), h.metrics)
+	return h
+}
+
+func (h *handler) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func (h *handler) post(body string) *httptest.ResponseRecorder {
