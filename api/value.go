@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"unicode/utf8"
 )
 
 // Value is plaintext: the value, comment or metadata of a secret, a client
@@ -33,9 +34,28 @@ func (v Value) MarshalText() ([]byte, error)  { return []byte(redacted), nil }
 
 // UnmarshalJSON takes a JSON string.
 func (v *Value) UnmarshalJSON(data []byte) error {
+	if isPlain(data) {
+		v.plain = string(data[1 : len(data)-1])
+		return nil
+	}
 	// The error of encoding/json would quote the input, which is plaintext.
 	if len(data) == 0 || data[0] != '"' || json.Unmarshal(data, &v.plain) != nil {
 		return Errorf(ErrInvalid, "a secret value must be a JSON string")
 	}
 	return nil
+}
+
+// isPlain reports whether data is a JSON string without escapes. Nearly all
+// values are, and it takes a fraction of the time to copy one.
+func isPlain(data []byte) bool {
+	last := len(data) - 1
+	if last < 1 || data[0] != '"' || data[last] != '"' || !utf8.Valid(data) {
+		return false
+	}
+	for _, c := range data[1:last] {
+		if c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }

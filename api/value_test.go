@@ -54,3 +54,19 @@ func TestAValueIsReadFromAJSONStringAlone(t *testing.T) {
 		}
 	}
 }
+
+// A value is read as encoding/json reads a string, or refused.
+func FuzzAValueIsReadAsAString(f *testing.F) {
+	for _, text := range []string{`"a"`, `""`, `"`, `"a"b"`, `"\u00e9"`, `"\n"`, "\"\x01\"", "\"\xff\"", `"\`, "null", "1", ` "a" `, `{"a":"b"}`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var value api.Value
+		err := value.UnmarshalJSON(data)
+		var want string
+		wrong := len(data) == 0 || data[0] != '"' || json.Unmarshal(data, &want) != nil
+		if (err != nil) != wrong || err == nil && value.Reveal() != want {
+			t.Errorf("%q: %q, %v; want %q", data, value.Reveal(), err, want)
+		}
+	})
+}

@@ -53,5 +53,5 @@ func (c *Client) batch(ctx context.Context, method string, scope Scope, mode Bat
 	if err := c.call(ctx, method, "/api/v3/secrets/batch/raw", nil, in, &out); err != nil {
 		return nil, err
 	}
-	return fromWire(out.Secrets), nil
+	return fromWire(out.Secrets, secretFromWire), nil
 }

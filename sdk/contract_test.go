@@ -171,6 +171,28 @@ func TestAListAnswersNotModifiedUntilSomethingChanges(t *testing.T) {
 	})
 }
 
+func TestACompactListHasTheSameValues(t *testing.T) {
+	t.Parallel()
+	server := newTarget(t, kmstest.SQLite)
+	client := server.client()
+	mustCreate(t, client, server.scope(), "A", "a\n\"\u00fc\\")
+	mustCreate(t, client, server.scope(), "B", "${A} twice")
+	options := sdk.ListSecretsOptions{ProjectSlug: server.ProjectSlug, Environment: "dev"}
+	full, err := client.List(t.Context(), options)
+	options.Compact = true
+	compact, err2 := client.List(t.Context(), options)
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	var want []sdk.Secret
+	for _, s := range full.Secrets {
+		want = append(want, sdk.Secret{SecretPath: s.SecretPath, SecretKey: s.SecretKey, SecretValue: s.SecretValue, Version: s.Version})
+	}
+	if diff := cmp.Diff(want, compact.Secrets); diff != "" || len(want) != 2 {
+		t.Error(diff)
+	}
+}
+
 func TestOneSecretAnswersNotModifiedUntilItChanges(t *testing.T) {
 	kmstest.OnBoth(t, func(t *testing.T, engine string) {
 		t.Parallel()

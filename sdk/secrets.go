@@ -89,6 +89,11 @@ type ListSecretsOptions struct {
 	// whose key it has itself. Of imports with the same key the last wins.
 	IncludeImports bool
 
+	// Compact asks for what it takes to use the secrets: of each only
+	// SecretPath, SecretKey, SecretValue, SecretValueHidden and Version are
+	// sure to be set. Servers that do not know it send everything.
+	Compact bool
+
 	// IfNoneMatch is the ETag of an earlier Result: List then says NotModified
 	// where nothing changed. ListSecrets does not look at it.
 	IfNoneMatch string
@@ -116,8 +121,19 @@ func (c *Client) List(ctx context.Context, options ListSecretsOptions) (Result, 
 	if options.Recursive {
 		query.Set("recursive", "true")
 	}
+	if options.Compact {
+		query.Set("compact", "true")
+	}
 	r := request{method: http.MethodGet, path: "/api/v3/secrets/raw", query: query, ifNoneMatch: options.IfNoneMatch}
-	var list api.SecretList
+	if options.Compact {
+		return readList(ctx, c, r, compactSecret.secret)
+	}
+	return readList(ctx, c, r, secretFromWire)
+}
+
+// readList reads a list whose secrets have the form S.
+func readList[S any](ctx context.Context, c *Client, r request, secret func(S) Secret) (Result, error) {
+	var list wireList[S]
 	result, err := c.readIfChanged(ctx, r, &list)
 	if err != nil || result.NotModified {
 		return result, err
@@ -127,7 +143,7 @@ func (c *Client) List(ctx context.Context, options ListSecretsOptions) (Result, 
 	if list.Secrets == nil {
 		return Result{}, api.Errorf(api.ErrUnavailable, "%s: the answer holds no list of secrets: is SiteURL the address of a KMS?", r.name())
 	}
-	result.Secrets = mergeImports(list)
+	result.Secrets = mergeImports(list, secret)
 	return result, nil
 }
 
@@ -149,8 +165,8 @@ func (c *Client) readIfChanged(ctx context.Context, r request, out any) (Result,
 
 // mergeImports is a list's own secrets, followed by those of its imports whose
 // keys it has not got.
-func mergeImports(list api.SecretList) []Secret {
-	secrets := fromWire(list.Secrets)
+func mergeImports[S any](list wireList[S], secret func(S) Secret) []Secret {
+	secrets := fromWire(list.Secrets, secret)
 	if len(list.Imports) == 0 {
 		return secrets
 	}
@@ -159,7 +175,7 @@ func mergeImports(list api.SecretList) []Secret {
 		have[s.SecretKey] = true
 	}
 	for i := len(list.Imports) - 1; i >= 0; i-- {
-		for _, s := range fromWire(list.Imports[i].Secrets) {
+		for _, s := range fromWire(list.Imports[i].Secrets, secret) {
 			if !have[s.SecretKey] {
 				have[s.SecretKey] = true
 				secrets = append(secrets, s)

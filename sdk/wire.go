@@ -90,10 +90,32 @@ func writeBody(scope Scope, secret SecretInput) any {
 	}{scope.body(), secret.body()}
 }
 
-func fromWire(wire []api.Secret) []Secret {
+// wireList is api.SecretList for secrets of the form S.
+type wireList[S any] struct {
+	Secrets []S `json:"secrets"`
+	Imports []struct {
+		Secrets []S `json:"secrets"`
+	} `json:"imports"`
+}
+
+// compactSecret is what a compact list is read for. Of a full answer the rest
+// is passed over.
+type compactSecret struct {
+	SecretKey         string    `json:"secretKey"`
+	SecretValue       api.Value `json:"secretValue"`
+	SecretPath        string    `json:"secretPath"`
+	SecretValueHidden bool      `json:"secretValueHidden"`
+	Version           int64     `json:"version"`
+}
+
+func (s compactSecret) secret() Secret {
+	return Secret{SecretPath: s.SecretPath, SecretKey: s.SecretKey, SecretValue: s.SecretValue.Reveal(), SecretValueHidden: s.SecretValueHidden, Version: s.Version}
+}
+
+func fromWire[S any](wire []S, secret func(S) Secret) []Secret {
 	secrets := make([]Secret, len(wire))
 	for i, s := range wire {
-		secrets[i] = secretFromWire(s)
+		secrets[i] = secret(s)
 	}
 	return secrets
 }

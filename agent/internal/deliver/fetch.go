@@ -102,7 +102,7 @@ func (r read) do(ctx context.Context, client *sdk.Client, tag string) (result sd
 		result, err = client.GetIfChanged(ctx, scope, r.key, sdk.GetOptions{ExpandReferences: r.source.ExpandReferences, IncludeImports: true, IfNoneMatch: tag})
 	} else {
 		result, err = client.List(ctx, sdk.ListSecretsOptions{ProjectSlug: scope.ProjectSlug, ProjectID: scope.ProjectID, Environment: scope.Environment, SecretPath: scope.SecretPath,
-			Recursive: r.source.Recursive, ExpandReferences: r.source.ExpandReferences, IncludeImports: true, IfNoneMatch: tag})
+			Recursive: r.source.Recursive, ExpandReferences: r.source.ExpandReferences, IncludeImports: true, Compact: true, IfNoneMatch: tag})
 	}
 	switch {
 	case r.key != "" && isAbsence(err):
@@ -143,10 +143,10 @@ func (r read) refuseHidden(result sdk.Result) error {
 // an order.
 func merge(all []read, results []sdk.Result) (Set, error) {
 	byName := map[string]Secret{}
-	wanted := map[string]bool{}
 	for i, r := range all {
+		place := r.place()
 		for _, s := range results[i].Secrets {
-			secret := Secret{Name: r.source.Name(s.SecretKey), Value: s.SecretValue, Place: r.place()}
+			secret := Secret{Name: r.source.Name(s.SecretKey), Value: s.SecretValue, Place: place}
 			if s.SecretPath != "" && s.SecretPath != r.source.Path {
 				secret.Place += " (" + s.SecretPath + ")"
 			}
@@ -155,22 +155,27 @@ func merge(all []read, results []sdk.Result) (Set, error) {
 			}
 			byName[secret.Name] = secret
 		}
-		for _, name := range r.names() {
-			wanted[name] = true
-		}
 	}
-	set := Set{Secrets: slices.SortedFunc(maps.Values(byName), func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) })}
-	for _, name := range slices.Sorted(maps.Keys(wanted)) {
-		if _, there := byName[name]; !there {
-			set.Missing = append(set.Missing, name)
-		}
-	}
+	set := Set{Secrets: slices.SortedFunc(maps.Values(byName), func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) }), Missing: missing(all, byName)}
 	// A set without any key is more likely a slip than a wish, and an
 	// application that finds its files gone does not come back by itself.
 	if len(set.Secrets) == 0 && len(set.Missing) == 0 {
 		return Set{}, api.Errorf(api.ErrNotFound, "read %s: there is no secret in it", all[0].place())
 	}
 	return set, nil
+}
+
+// missing are the names that the reads ask for by key, and that are not there.
+func missing[T any](all []read, there map[string]T) (list []string) {
+	for _, r := range all {
+		for _, name := range r.names() {
+			if _, found := there[name]; !found {
+				list = append(list, name)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // names are those of the set that the read asks for by key.

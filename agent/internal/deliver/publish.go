@@ -118,16 +118,12 @@ func (d Dir) settle(root *os.Root, current string, files []File, linked map[stri
 // them in place as links into the set: a swap changes them all, so nothing more
 // is to be done about them. Whether they are still there is looked at before
 // each poll.
-func (d Dir) linked(root *os.Root, current string) map[string]bool {
+func (d Dir) linked(current string, inside []string) map[string]bool {
 	if d.Rename || current == "" || current != d.Settled {
 		return nil
 	}
-	files, err := names(root, current)
-	if err != nil {
-		return nil
-	}
-	linked := make(map[string]bool, len(files))
-	for _, name := range files {
+	linked := make(map[string]bool, len(inside))
+	for _, name := range inside {
 		linked[name] = true
 	}
 	return linked
@@ -147,15 +143,21 @@ func (d Dir) inPlace(root *os.Root, generation, name string) bool {
 // not ours: the agent never removes what it did not write. A file that has lost
 // its generation and holds what it is to hold is no loss.
 func (d Dir) refuseForeign(root *os.Root, files []File, linked map[string]bool) error {
-	names, err := names(root, ".")
-	if err != nil {
-		return err
-	}
+	var all []string // the names of the directory, once somebody needs them
 	for _, f := range files {
 		if f.Name == previousLink && d.Previous {
 			return badConfig("the key %q has the name of the link to the generation before: give it another name, or set previous to false", f.Name)
 		}
-		if !linked[f.Name] && isForeign(root, f.Name, names) && !(d.Rename && d.holdsFile(root, f.Name, f)) {
+		if linked[f.Name] {
+			continue
+		}
+		if all == nil {
+			var err error
+			if all, err = names(root, "."); err != nil {
+				return err
+			}
+		}
+		if isForeign(root, f.Name, all) && !(d.Rename && d.holdsFile(root, f.Name, f)) {
 			return badConfig("%s/%s is in the way of the file of that name: remove it, or give the agent a directory of its own", root.Name(), f.Name)
 		}
 	}

@@ -44,7 +44,11 @@ func Write(d Dir, files []File) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	linked := d.linked(root, current)
+	inside, err := namesInside(root, current)
+	if err != nil {
+		return Written{}, err
+	}
+	linked := d.linked(current, inside)
 	if err := d.refuseForeign(root, files, linked); err != nil {
 		return Written{}, err
 	}
@@ -58,7 +62,7 @@ func Write(d Dir, files []File) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	if current != "" && d.holds(root, current, files) {
+	if current != "" && len(inside) == len(files) && d.holds(root, current, files) {
 		return Written{Generation: current, Files: len(files)}, d.settle(root, current, files, linked)
 	}
 	next, err := d.writeGeneration(root, files)
@@ -107,7 +111,7 @@ func wipeKept(files []File) {
 // writeGeneration writes the files into a new generation, or leaves nothing of
 // it.
 func (d Dir) writeGeneration(root *os.Root, files []File) (string, error) {
-	next, err := d.nextGeneration(root)
+	next, err := d.makeGeneration(root)
 	if err != nil {
 		return "", err
 	}
@@ -118,7 +122,20 @@ func (d Dir) writeGeneration(root *os.Root, files []File) (string, error) {
 	return next, nil
 }
 
-// nextGeneration is a name that no reader can have seen before.
+// makeGeneration makes an empty generation, of a name that no reader can have
+// seen before.
+func (d Dir) makeGeneration(root *os.Root) (string, error) {
+	next, err := d.nextGeneration(root)
+	if err == nil {
+		err = root.Mkdir(next, 0o700)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a generation: %w", err)
+	}
+	d.did("make " + next)
+	return next, nil
+}
+
 func (d Dir) nextGeneration(root *os.Root) (string, error) {
 	names, err := names(root, ".")
 	if err != nil {
@@ -133,10 +150,6 @@ func (d Dir) nextGeneration(root *os.Root) (string, error) {
 }
 
 func (d Dir) fill(root *os.Root, generation string, files []File) error {
-	if err := root.Mkdir(generation, 0o700); err != nil {
-		return fmt.Errorf("make a generation: %w", err)
-	}
-	d.did("make " + generation)
 	inside, err := root.Open(generation)
 	if err != nil {
 		return fmt.Errorf("open a generation: %w", err)

@@ -23,6 +23,8 @@ func encode(answer any) ([]byte, error) {
 	switch a := answer.(type) {
 	case secretList:
 		return a.appendJSON(make([]byte, 0, roomFor(a))), nil
+	case compactList:
+		return a.appendJSON(make([]byte, 0, roomFor(a))), nil
 	case appender:
 		return a.appendJSON(make([]byte, 0, 2048)), nil
 	}
@@ -52,6 +54,29 @@ func (l secretList) appendJSON(b []byte) []byte {
 	b = append(b, `{"secrets":`...)
 	b = appendSecrets(b, l)
 	return append(b, `,"imports":[]}`...)
+}
+
+// compactList answers a list with what it takes to use the secrets.
+type compactList []api.Secret
+
+func (l compactList) appendJSON(b []byte) []byte {
+	b = append(b, `{"secrets":[`...)
+	for i := range l {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendCompact(b, &l[i])
+	}
+	return append(b, `],"imports":[]}`...)
+}
+
+func appendCompact(b []byte, s *api.Secret) []byte {
+	b = appendField(b, `{"secretKey":`, s.SecretKey)
+	b = appendField(b, `,"secretValue":`, s.SecretValue.Reveal())
+	b = appendField(b, `,"secretPath":`, s.SecretPath)
+	b = strconv.AppendInt(append(b, `,"version":`...), s.Version, 10)
+	b = strconv.AppendBool(append(b, `,"secretValueHidden":`...), s.SecretValueHidden)
+	return append(b, '}')
 }
 
 // batch answers a batch write.

@@ -72,7 +72,8 @@ func TestNoTagReturnsAfterASecretWasMadeAgain(t *testing.T) {
 
 // TestATagChangesWhenTheBodyDoes changes a project at random and compares, for
 // several views of callers with different rights, whether the body and the tag
-// changed. A tag alone may change only by a write to what a value refers to.
+// changed. A tag alone may change only by a write to what a value refers to, or
+// to what a compact list leaves out.
 func TestATagChangesWhenTheBodyDoes(t *testing.T) {
 	kmstest.OnBoth(t, func(t *testing.T, engine string) {
 		w := newWire(t, engine)
@@ -99,7 +100,8 @@ func TestATagChangesWhenTheBodyDoes(t *testing.T) {
 			look()
 			for i := range views {
 				body, tag := bodies[i] != oldBodies[i], tags[i] != oldTags[i]
-				if body && !tag || tag && !body && !referred {
+				compact := strings.HasPrefix(bodies[i], `{"secrets":[{"secretKey":`) // shows too little of a write
+				if body && !tag || tag && !body && !referred && !compact {
 					t.Fatalf("step %d, %s: view %d: body changed %v, tag changed %v\n%s\n%s", step, what, i, body, tag, oldBodies[i], bodies[i])
 				}
 			}
@@ -137,7 +139,7 @@ func (p *mutations) tags() string { return "/api/v1/projects/" + p.project.ID + 
 func (p *mutations) views() []func() answer {
 	var all []func() answer
 	for _, as := range []*wire{p.wire, p.viewer, p.part} {
-		for _, more := range [][]string{{}, {"recursive", "true"}, {"expandSecretReferences", "false", "recursive", "true"}, {"viewSecretValue", "false"}, {"recursive", "true", "tagSlugs", "tag"}} {
+		for _, more := range [][]string{{}, {"recursive", "true"}, {"expandSecretReferences", "false", "recursive", "true"}, {"viewSecretValue", "false"}, {"recursive", "true", "tagSlugs", "tag"}, {"compact", "true"}} {
 			all = append(all, func() answer { return as.do("GET", raw+p.at(p.slug, "/", more...), nil) })
 		}
 		all = append(all,

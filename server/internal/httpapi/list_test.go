@@ -39,6 +39,26 @@ func TestAListIsAnsweredInExactlyTheseBytes(t *testing.T) {
 	}
 }
 
+func TestACompactListHoldsWhatItTakesToUseTheSecrets(t *testing.T) {
+	w := newWire(t, kmstest.SQLite)
+	w.set("prod", "/", "B", "x", "secretComment", "why")
+	w.set("prod", "/", "B", "a \"quoted\"\nline")
+	w.set("prod", "/", "A", "1")
+	compact := w.do("GET", raw+w.at("prod", "/", "compact", "true"), nil)
+	want := `{"secrets":[{"secretKey":"A","secretValue":"1","secretPath":"/","version":1,"secretValueHidden":false},` +
+		`{"secretKey":"B","secretValue":"a \"quoted\"\nline","secretPath":"/","version":2,"secretValueHidden":false}],"imports":[]}`
+	if diff := cmp.Diff(want, compact.body); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	full := w.do("GET", raw+w.at("prod", "/"), nil)
+	if tag := full.header.Get("ETag"); tag == "" || tag == compact.header.Get("ETag") {
+		t.Errorf("the tag of the compact list is that of the full one, %s", tag)
+	}
+	if got := w.list(raw + w.at("prod", "/", "compact", "true", "metadataFilter", "key=a,value=b")); len(got) != 0 {
+		t.Errorf("a filter by metadata is not obeyed: %v", got)
+	}
+}
+
 func TestAListIsSortedByBytesAndTheSameEachTime(t *testing.T) {
 	kmstest.OnBoth(t, func(t *testing.T, engine string) {
 		w := newWire(t, engine)

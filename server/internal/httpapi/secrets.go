@@ -21,17 +21,20 @@ func (x *exchange) place() secrets.Place {
 	return secrets.Place{Project: x.project(), Environment: x.first("environment", "environmentSlug", "envSlug"), Path: x.first("secretPath", "path", "directory", "foldersPath")}
 }
 
-// listSecrets answers {"secrets":[...],"imports":[]}.
+// listSecrets answers {"secrets":[...],"imports":[]}. With compact=true, which
+// is of this server alone, the secrets have the fields that it takes to use
+// them and no more: a fifth of the bytes to send and to parse.
 func listSecrets(x *exchange) (any, error) {
 	req := secrets.ListRequest{Place: x.place(), Tags: x.list("tagSlugs"), IfNoneMatch: x.r.Header.Get("If-None-Match")}
 	recursive, err := x.flag(false, "recursive")
 	expand, err2 := x.flag(true, "expandSecretReferences")
 	show, err3 := x.flag(true, "viewSecretValue")
-	metadata, err4 := metadataFilter(x.first("metadataFilter"))
-	if err := firstError(err, err2, err3, err4); err != nil {
+	compact, err4 := x.flag(false, "compact")
+	metadata, err5 := metadataFilter(x.first("metadataFilter"))
+	if err := firstError(err, err2, err3, err4, err5); err != nil {
 		return nil, err
 	}
-	req.Recursive, req.Expand, req.HideValues, req.Metadata = recursive, expand, !show, metadata
+	req.Recursive, req.Expand, req.HideValues, req.Compact, req.Metadata = recursive, expand, !show, compact, metadata
 	if len(metadata) > 0 {
 		req.IfNoneMatch = "" // a tag does not know the filter, which looks at sealed text
 	}
@@ -44,6 +47,9 @@ func listSecrets(x *exchange) (any, error) {
 	}
 	if list.Unchanged {
 		x.status = http.StatusNotModified
+	}
+	if compact {
+		return compactList(list.Secrets), nil
 	}
 	return secretList(list.Secrets), nil
 }

@@ -20,6 +20,7 @@ type ListRequest struct {
 	Recursive   bool
 	Expand      bool     // replace references by what they name
 	HideValues  bool     // names only
+	Compact     bool     // no comments and metadata, unless Metadata chooses by it
 	Tags        []string // slugs: only secrets with one of them
 	Metadata    []api.Metadata
 	IfNoneMatch string
@@ -71,6 +72,9 @@ func (c *call) list(ctx context.Context, req ListRequest) (*view, error) {
 		return nil, err
 	}
 	v := &view{reach: at.reach, asked: at.asked, options: viewOptions{values: !req.HideValues, expand: req.Expand, recursive: req.Recursive, kind: "list"}}
+	if req.Compact {
+		v.options.kind, v.options.bare = "compact list", len(req.Metadata) == 0
+	}
 	folders := []*folder{at.folder}
 	if req.Recursive {
 		folders = at.folder.below()

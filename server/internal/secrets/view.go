@@ -33,7 +33,8 @@ type viewOptions struct {
 	values    bool // show values, not only names
 	expand    bool // replace ${...} by what it names
 	recursive bool
-	kind      string // what is shown: list or one secret
+	kind      string // what is shown: list, compact list or one secret
+	bare      bool   // open neither comments nor metadata
 }
 
 // item is one secret of a view.
@@ -234,6 +235,9 @@ func (o *opener) plaintext(i *item, out *api.Secret) error {
 		return err
 	}
 	out.SecretValue = api.NewValue(value)
+	if o.view.options.bare {
+		return nil
+	}
 	if i.row.Version.Comment != nil {
 		comment, err := o.ring.Open(i.row.Version.Comment, o.field(i, "comment"))
 		if err != nil {
