@@ -10,7 +10,7 @@ TOOL       = go tool -modfile=tools/go.mod
 BINARIES = $(patsubst %/main.go,bin/kms-%,$(wildcard $(addsuffix /main.go,server agent injector controller))) \
            $(patsubst %/main.go,bin/kms,$(wildcard cli/main.go))
 
-.PHONY: help build test check demo demo-keep acceptance fuzz bench cluster-up cluster-down vuln generate clean FORCE
+.PHONY: help build images test check demo demo-keep acceptance fuzz bench cluster-up cluster-down vuln generate clean FORCE
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ bin/kms-%: FORCE
 
 bin/kms: FORCE
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $@ ./cli
+
+images: ## both images, as archives in bin/images, by buildah and without a registry
+	VERSION=$(VERSION) scripts/images.sh
 
 test: ## all tests, with -race, beside a PostgreSQL of their own (TESTFLAGS='-run Name -v')
 	go run ./internal/pgtest/with-postgres -- go test -race $(TESTFLAGS) ./...
