@@ -2,10 +2,13 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/hanzoai/kms/agent/config"
 	"github.com/hanzoai/kms/api"
@@ -76,3 +79,35 @@ func readCredential(what, name string) (string, error) {
 	}
 	return text, nil
 }
+
+func (a *Agent) watchCredentials(ctx context.Context, parts *sync.WaitGroup) (rotated <-chan struct{}) {
+	return watchFiles(ctx, parts, a.log, watchDoubt, a.config.Credentials.ClientIDFile, a.config.Credentials.ClientSecretFile)
+}
+
+// logInAnew takes up new credentials. The token before stays in use until they
+// are accepted.
+func (a *Agent) logInAnew(ctx context.Context) {
+	if err := a.inTime(ctx, a.client.Relogin); err != nil {
+		a.log.Warn("new credentials are not accepted, the session before stays in use", "reason", string(ReasonOf(err)), "err", err)
+		return
+	}
+	a.log.Info("logged in with new credentials")
+}
+
+// logOut ends the access token at the server if that is asked for. The agent
+// may be about to be killed, so it does not wait long.
+func (a *Agent) logOut() {
+	if !a.config.Credentials.RevokeOnExit {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), logOutTimeout)
+	defer cancel()
+	err := a.client.Revoke(ctx)
+	switch {
+	case errors.Is(err, api.ErrUnauthenticated): // there is none, or none any more
+	case err != nil:
+		a.log.Warn("access token not revoked", "reason", string(ReasonOf(err)), "err", err)
+	}
+}
+
+const logOutTimeout = 3 * time.Second

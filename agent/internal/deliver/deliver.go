@@ -27,8 +27,10 @@ type Agent struct {
 	configured string   // the fingerprint of the configuration, once it was made
 	variables  []string // as they were last fetched; nil where nobody wants them
 	wantsEnv   bool
-	untold     bool   // there is a new generation, and it was not complete at once
-	onChange   func() // there is a new generation, or there are new variables
+	due        time.Time // when the fallback is used; zero where it is not waited for
+	reports    *reporter // nil: nobody is told how the agent stands
+	untold     bool      // there is a new generation, and it was not complete at once
+	onChange   func()    // there is a new generation, or there are new variables
 	schedule   schedule
 	refusals   int // in a row
 }
@@ -119,12 +121,16 @@ func (a *Agent) write(set Set, now *state) (changed bool, err error) {
 	}
 	defer wipe(files)
 	a.status.rendered()
+	first := a.dir.Last == "" && a.dir.isEmpty()
 	written, err := Write(a.dir, files)
 	if written.Generation != "" {
 		a.dir.Last = written.Generation
 		a.status.wrote(written, files)
 	}
-	if written.Changed {
+	if written.Changed && !first {
+		a.status.replaced(written.Generation)
+	}
+	if written.Changed && !now.Stale {
 		a.log.Info("secrets written", "files", len(files), "generation", written.Generation)
 	}
 	if err != nil {
@@ -141,7 +147,8 @@ func (a *Agent) write(set Set, now *state) (changed bool, err error) {
 }
 
 // Init brings the files up to date once, and tries again for as long as ctx
-// lasts while the server is away. It notifies nobody.
+// lasts while the server is away, unless there is a fallback. It notifies
+// nobody.
 func (a *Agent) Init(ctx context.Context) error {
 	defer a.logOut()
 	a.known = a.dir.loadState()
@@ -149,26 +156,59 @@ func (a *Agent) Init(ctx context.Context) error {
 }
 
 func (a *Agent) first(ctx context.Context) error {
+	if a.hasNothingBetter() {
+		a.standBy()
+	}
 	var before error // says more than that the time is up
 	for {
-		changed, err := a.Once(ctx)
+		changed, err := a.ask(ctx)
 		if err == nil {
-			a.status.succeeded(changed)
-			a.schedule.over()
+			a.succeeded(changed)
 			return nil
 		}
-		if ctx.Err() != nil && before != nil {
+		if before == nil || ctx.Err() == nil {
+			a.failed(err)
+			before = err
+		}
+		if ReasonOf(before) != Unreachable {
 			return before
 		}
-		a.status.failed(err)
-		if ReasonOf(err) != Unreachable || ctx.Err() != nil {
-			return err
+		select {
+		case <-time.After(a.schedule.retry(before, initBackoff)):
+			continue
+		case <-ctx.Done():
+		case <-a.fallbackDue():
 		}
-		before = err
-		if sleep(ctx, a.schedule.retry(err, initBackoff)) != nil {
-			return err
+		switch {
+		case ctx.Err() != context.Canceled && a.fallBack():
+			return nil
+		case ctx.Err() != nil:
+			return before
 		}
 	}
+}
+
+// ask does what Once does, for no longer than until the fallback is due.
+func (a *Agent) ask(ctx context.Context) (changed bool, err error) {
+	err = a.inTime(ctx, func(ctx context.Context) (err error) {
+		changed, err = a.Once(ctx)
+		return err
+	})
+	if err == nil {
+		a.due = time.Time{}
+	}
+	return changed, err
+}
+
+func (a *Agent) succeeded(changed bool) {
+	a.status.succeeded(changed)
+	a.schedule.over()
+	a.reports.note()
+}
+
+func (a *Agent) failed(err error) {
+	a.status.failed(err)
+	a.reports.note()
 }
 
 // Run keeps the files up to date and everybody informed until ctx ends. An
@@ -195,21 +235,25 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) keep(ctx context.Context, wrappers *hub, rotated <-chan struct{}) error {
 	a.known = a.dir.loadState()
 	if print, err := a.fingerprint(); err == nil && a.known.Fingerprint == print {
-		a.status.found(a.known.Generation)
+		a.status.found(a.known)
+	}
+	if a.known.Stale {
+		a.log.Warn("the secrets are still those of the fallback", "reason", string(StaleFallback), "generation", a.known.Generation)
+	}
+	if a.dir.isEmpty() {
+		a.standBy()
 	}
 	changes := newLevel()
 	a.onChange = changes.raise
 	ctx, cancel := context.WithCancel(ctx)
 	var notifying sync.WaitGroup
+	a.reports = newReporter(ctx, &notifying, a.config.Report, a.status, a.log)
+	a.reports.note() // of a fallback that an agent before this one started from
 	notifier := newNotifier(a.config, a.dir, wrappers, a.status, a.log)
 	notifying.Go(func() { notifier.run(ctx, changes) })
 	defer notifying.Wait()
 	defer cancel()
 	return a.follow(ctx, rotated)
-}
-
-func (a *Agent) watchCredentials(ctx context.Context, parts *sync.WaitGroup) (rotated <-chan struct{}) {
-	return watchFiles(ctx, parts, a.log, watchDoubt, a.config.Credentials.ClientIDFile, a.config.Credentials.ClientSecretFile)
 }
 
 // NotReady says why not everything is in place, or that access is refused; ""
@@ -228,12 +272,29 @@ func (a *Agent) follow(ctx context.Context, rotated <-chan struct{}) error {
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
+		if !a.pause(ctx, wait, rotated) {
+			return nil
+		}
+	}
+}
+
+// pause waits until the server is to be asked again. The fallback may become
+// due meanwhile. false: ctx ended.
+func (a *Agent) pause(ctx context.Context, wait time.Duration, rotated <-chan struct{}) bool {
+	again := time.After(wait)
+	for {
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
+			return false
+		case <-again:
+			return true
 		case <-rotated:
 			a.logInAnew(ctx)
+			return true
+		case <-a.fallbackDue():
+			if a.fallBack() {
+				a.onChange()
+			}
 		}
 	}
 }
@@ -241,7 +302,7 @@ func (a *Agent) follow(ctx context.Context, rotated <-chan struct{}) error {
 // refresh does what Once does, reports how it went, and gives the wait until
 // the next time. An error is the end.
 func (a *Agent) refresh(ctx context.Context) (wait time.Duration, end error) {
-	changed, err := a.Once(ctx)
+	changed, err := a.ask(ctx)
 	if changed {
 		a.onChange()
 	}
@@ -249,39 +310,19 @@ func (a *Agent) refresh(ctx context.Context) (wait time.Duration, end error) {
 	case ctx.Err() != nil:
 		return 0, nil
 	case err != nil:
-		a.status.failed(err)
-		return a.schedule.retry(err, max(config.Duration(a.config.PollInterval), refreshBackoff)), a.refused(err)
+		a.failed(err)
+		return a.schedule.retry(err, a.longestBackoff()), a.refused(err)
 	}
 	a.refusals = 0
-	a.status.succeeded(changed)
-	a.schedule.over()
+	a.succeeded(changed)
 	return a.schedule.next(), nil
 }
 
-// logInAnew takes up new credentials. The token before stays in use until they
-// are accepted.
-func (a *Agent) logInAnew(ctx context.Context) {
-	if err := a.client.Relogin(ctx); err != nil {
-		a.log.Warn("new credentials are not accepted, the session before stays in use", "reason", string(ReasonOf(err)), "err", err)
-		return
+// longestBackoff is that of failures in a row. What is stale already is not to
+// stay so for another day.
+func (a *Agent) longestBackoff() time.Duration {
+	if a.known.Stale {
+		return refreshBackoff
 	}
-	a.log.Info("logged in with new credentials")
+	return max(config.Duration(a.config.PollInterval), refreshBackoff)
 }
-
-// logOut ends the access token at the server if that is asked for. The agent
-// may be about to be killed, so it does not wait long.
-func (a *Agent) logOut() {
-	if !a.config.Credentials.RevokeOnExit {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), logOutTimeout)
-	defer cancel()
-	err := a.client.Revoke(ctx)
-	switch {
-	case errors.Is(err, api.ErrUnauthenticated): // there is none, or none any more
-	case err != nil:
-		a.log.Warn("access token not revoked", "reason", string(ReasonOf(err)), "err", err)
-	}
-}
-
-const logOutTimeout = 3 * time.Second

@@ -177,6 +177,7 @@ type fetcher struct {
 func newFetcher(running context.Context, c config.Config, client *sdk.Client, log *slog.Logger, parts *sync.WaitGroup) *fetcher {
 	f := &fetcher{agent: newAgent(c, client, log), running: running, parts: parts, changes: newLevel(), ended: make(chan error, 1)}
 	f.agent.wantsEnv = true
+	f.agent.reports = newReporter(running, parts, c.Report, f.agent.status, log)
 	f.agent.onChange = f.publish
 	return f
 }
@@ -204,7 +205,11 @@ func (f *fetcher) run() {
 	a := f.agent
 	defer a.logOut()
 	rotated := a.watchCredentials(f.running, f.parts)
-	if sleep(f.running, a.schedule.next()) == nil {
+	wait := a.schedule.next()
+	if a.known.Stale {
+		wait = min(wait, refreshBackoff)
+	}
+	if sleep(f.running, wait) == nil {
 		f.ended <- a.follow(f.running, rotated)
 	}
 }

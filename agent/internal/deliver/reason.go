@@ -27,6 +27,12 @@ const (
 	Failed      Reason = "Failed"      // anything else: see the error
 )
 
+// How an agent stands that has not failed.
+const (
+	Synced        Reason = "Synced"        // what the server has is in place
+	StaleFallback Reason = "StaleFallback" // the fallback is in place, and the server has not answered yet
+)
+
 var allReasons = []Reason{BadConfig, AuthFailed, Unreachable, Forbidden, NotFound, BadTemplate, NoSpace, Failed}
 
 // ExitCode is the exit code of a process that ends for this reason.

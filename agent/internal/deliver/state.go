@@ -18,6 +18,7 @@ type state struct {
 	Files       int    `json:"files"`       // of that generation
 	Fingerprint string `json:"fingerprint"` // of the configuration and the templates
 	Cursor      Cursor `json:"cursor"`
+	Stale       bool   `json:"stale,omitempty"` // the set is the fallback
 }
 
 const (
@@ -41,6 +42,17 @@ func (d Dir) loadState() (s state) {
 		return state{}
 	}
 	return s
+}
+
+// isEmpty reports whether no generation lies in the directory, as at the first
+// start of a pod.
+func (d Dir) isEmpty() bool {
+	root, _, _ := d.look()
+	if root == nil {
+		return true
+	}
+	root.Close()
+	return false
 }
 
 // complete reports whether the set is there, as it was left: each file of it,

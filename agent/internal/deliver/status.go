@@ -21,8 +21,10 @@ type Status struct {
 	generation  string
 	files       int
 	bytes       int
-	inPlace     bool // what this configuration asks for lies in the directory
-	refused     bool // by the server, the last time it was asked
+	inPlace     bool   // what this configuration asks for lies in the directory
+	stale       bool   // that is the fallback
+	replacement string // the newest generation that took the place of another
+	refused     bool   // by the server, the last time it was asked
 	reason      Reason
 	problem     string // of the last refresh; "" when it worked
 	polls       map[string]int64
@@ -31,18 +33,33 @@ type Status struct {
 	told        map[string]int64
 	untold      map[string]int64
 	waiting     map[string]string // targets that could not be told yet, and why
+	reports     map[string]int64
 }
 
 func newStatus() *Status {
 	return &Status{started: time.Now(), polls: map[string]int64{}, failures: map[Reason]int64{},
-		told: map[string]int64{}, untold: map[string]int64{}, waiting: map[string]string{}}
+		told: map[string]int64{}, untold: map[string]int64{}, waiting: map[string]string{}, reports: map[string]int64{}}
 }
 
-// found notes that an agent before this one has left everything in place.
-func (s *Status) found(generation string) {
+// found notes what an agent before this one has left in place.
+func (s *Status) found(known state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.generation, s.inPlace = generation, generation != ""
+	s.generation, s.inPlace, s.stale = known.Generation, known.Generation != "", known.Stale
+}
+
+// fellBack notes that the fallback is in place.
+func (s *Status) fellBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inPlace, s.stale = true, true
+}
+
+// replaced notes that a generation took the place of another.
+func (s *Status) replaced(generation string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replacement = generation
 }
 
 func (s *Status) rendered() {
@@ -58,7 +75,7 @@ func (s *Status) wrote(written Written, files []File) {
 	for _, f := range files {
 		s.bytes += len(f.Data)
 	}
-	s.inPlace = len(files) > 0
+	s.inPlace, s.stale = len(files) > 0, false
 	if written.Changed {
 		s.lastChange = time.Now()
 	}
@@ -68,7 +85,7 @@ func (s *Status) succeeded(changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastSuccess = time.Now()
-	s.refused, s.reason, s.problem, s.inPlace = false, "", "", true
+	s.refused, s.reason, s.problem, s.inPlace, s.stale = false, "", "", true, false
 	if changed {
 		s.polls["changed"]++
 	} else {
@@ -83,6 +100,44 @@ func (s *Status) failed(err error) {
 	s.refused = isRefusal(err)
 	s.polls["failed"]++
 	s.failures[s.reason]++
+}
+
+func (s *Status) reported(result string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reports[result]++
+}
+
+// standing is how the agent stands, as far as it is reported.
+type standing struct {
+	reason   Reason // "" until something is known
+	revision uint64
+	change   bool // this revision took the place of another
+}
+
+func (s *Status) standing() standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return standing{s.word(), number(s.generation), s.generation != "" && s.generation == s.replacement}
+}
+
+// word is how the agent stands in one word. The lock is held.
+func (s *Status) word() Reason {
+	switch {
+	case s.stale && (s.reason == "" || s.reason == Unreachable):
+		return StaleFallback
+	case s.reason == "" && !s.lastSuccess.IsZero():
+		return Synced
+	}
+	return s.reason
+}
+
+// age is how long ago the server last confirmed what is in place; counted from
+// the start where it never did.
+func (s *Status) age() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(later(s.started, s.lastSuccess))
 }
 
 func (s *Status) notified(target string, err error) {
@@ -117,7 +172,7 @@ func (s *Status) log(log *slog.Logger) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	log.Info("status", "ready", notReady == "", "notReady", notReady, "generation", s.generation, "files", s.files, "bytes", s.bytes,
-		"sinceSuccess", since(s.lastSuccess), "sinceChange", since(s.lastChange), "reason", string(s.reason), "err", s.problem,
+		"sinceSuccess", since(s.lastSuccess), "sinceChange", since(s.lastChange), "reason", string(s.word()), "err", s.problem,
 		"unchanged", s.polls["unchanged"], "changed", s.polls["changed"], "failed", s.polls["failed"],
 		"waiting", strings.Join(slices.Sorted(maps.Keys(s.waiting)), ", "))
 }
@@ -144,6 +199,10 @@ func (s *Status) writeMetrics(w io.Writer) {
 	m.gauge("files", "Files of the set.", float64(s.files))
 	m.gauge("bytes", "Bytes of all files of the set.", float64(s.bytes))
 	m.gauge("ready", "1 when all files are in place and the access is not revoked.", float64(bit(ready)))
+	m.family("state", "gauge", "1 for how the agent stands: Synced, StaleFallback, or the reason of its last failure.")
+	for _, reason := range append([]Reason{Synced, StaleFallback}, allReasons...) {
+		m.line("state", float64(bit(reason == s.word())), "reason", string(reason))
+	}
 	m.gauge("notifications_waiting", "Targets that could not be notified so far.", float64(len(s.waiting)))
 	m.family("polls_total", "counter", "Questions to the server, by what came of them.")
 	for _, result := range []string{"unchanged", "changed", "failed"} {
@@ -161,6 +220,10 @@ func (s *Status) writeMetrics(w io.Writer) {
 	}
 	for _, target := range slices.Sorted(maps.Keys(s.untold)) {
 		m.line("notifications_total", float64(s.untold[target]), "target", target, "outcome", "failure")
+	}
+	m.family("reports_total", "counter", "Reports of how the agent stands, by what came of them.")
+	for _, result := range reportResults {
+		m.line("reports_total", float64(s.reports[result]), "result", result)
 	}
 }
 
