@@ -31,6 +31,10 @@ const (
 	agentUser = 65532
 )
 
+// ReportAudience is whom the token is for that an agent reports with. No API
+// server takes it.
+const ReportAudience = Prefix + "reports"
+
 // wrapping is what stands before a command that runs through kms-agent.
 var wrapping = []string{binPath + "/kms-agent", "exec", "--"}
 
