@@ -86,7 +86,7 @@ func serveWebhooks(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	log := app.NewLogger(stdout, c.level)
 	takeOver(log)
-	s, err := newService(ctx, c, injection, log)
+	s, err := newService(c, injection, log)
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

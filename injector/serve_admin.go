@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"sync/atomic"
@@ -13,17 +12,9 @@ import (
 
 // health is whether pods may be sent to this replica.
 type health struct {
-	started, ending atomic.Bool
+	started, ending atomic.Bool // whether the webhooks serve, and whether they are about to end
 	certificates    func() error
 }
-
-// start is for when the caches are filled.
-func (h *health) start(context.Context) error {
-	h.started.Store(true)
-	return nil
-}
-
-func (h *health) end() { h.ending.Store(true) }
 
 // ready says why it is not.
 func (h *health) ready() error {
@@ -54,6 +45,7 @@ func (h *health) sendAway(next http.Handler) http.Handler {
 //	                                                denied or failed, workloads passed, warned or failed
 //	kms_injector_review_seconds{webhook}            histogram of the time that they took
 //	kms_injector_naked_pods{namespace}              pods that run without their secrets, as the leader sees them
+//	kms_injector_certificate_*                      until when they last, and what became of them
 //	controller_runtime_reconcile_*, workqueue_*     how the leader looks at pods
 //	rest_client_requests_total{code,method,host}    requests to the API server
 //	go_*, process_*                                 of the process

@@ -75,7 +75,7 @@ func newCluster(t testing.TB) *cluster {
 	must(t, c.Create(t.Context(), namespace))
 	c.namespace = namespace.Name
 	must(t, c.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "default"}}))
-	if c.certificate, err = pki.SelfSigned(0, "127.0.0.1"); err != nil {
+	if c.certificate, err = pki.SelfSigned(0, "127.0.0.1", "kms-injector."+ownNamespace+".svc"); err != nil {
 		t.Fatal(err)
 	}
 	return c

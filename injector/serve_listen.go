@@ -45,11 +45,8 @@ func newHooks(address string, handler http.Handler, tls *tls.Config, log *slog.L
 	}}, nil
 }
 
-// NeedLeaderElection tells the manager that all replicas serve.
-func (h *hooks) NeedLeaderElection() bool { return false }
-
-// Start serves until the context ends, and finishes what is under way then.
-func (h *hooks) Start(ctx context.Context) error {
+// serve serves until the context ends, and finishes what is under way then.
+func (h *hooks) serve(ctx context.Context) error {
 	finished := make(chan error, 1)
 	context.AfterFunc(ctx, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -57,7 +54,7 @@ func (h *hooks) Start(ctx context.Context) error {
 		finished <- h.server.Shutdown(ctx)
 	})
 	if err := h.server.ServeTLS(h.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the webhooks: %w", err)
+		return fmt.Errorf("answer webhooks: %w", err)
 	}
 	return <-finished
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-
+	"github.com/hanzoai/kms/injector/internal/certs"
 	"github.com/hanzoai/kms/injector/internal/cluster"
 	"github.com/hanzoai/kms/injector/internal/inject"
 	"github.com/hanzoai/kms/injector/internal/webhook"
@@ -18,84 +17,109 @@ import (
 
 // service is one replica.
 type service struct {
-	drain   time.Duration
+	serveConfig
 	log     *slog.Logger
+	cluster *cluster.Cluster
+	keeper  *certs.Keeper
+	leader  *cluster.Leader
 	health  *health
+	hooks   *hooks
 	admin   *serve.Server
-	manager manager.Manager
 }
 
-func newService(ctx context.Context, c serveConfig, injection inject.Settings, log *slog.Logger) (*service, error) {
+// newService opens the listeners, and asks the cluster for nothing yet.
+func newService(c serveConfig, injection inject.Settings, log *slog.Logger) (*service, error) {
+	s := &service{serveConfig: c, log: log}
 	config, err := cluster.Config()
 	if err != nil {
 		return nil, err
 	}
-	m, err := cluster.NewManager(config, logr.FromSlogHandler(log.Handler()))
-	if err != nil {
+	if s.cluster, err = cluster.New(config); err != nil {
 		return nil, err
 	}
-	certificates, err := openCertificates(c)
-	if err != nil {
-		return nil, err
-	}
-	lookup, err := newLookup(ctx, c, m)
-	if err != nil {
+	if s.keeper, err = certs.New(config, c.certificates(log)); err != nil {
 		return nil, err
 	}
 	settings := func() inject.Settings { return injection }
-	auditor := cluster.NewAuditor(m, settings, c.uninjected(), log)
-	leader, err := cluster.NewLeader(config, c.namespace, c.lease, log, auditor)
-	if err != nil {
+	auditor := cluster.NewAuditor(s.cluster, settings, c.uninjected(), log)
+	if s.leader, err = cluster.NewLeader(config, c.namespace, c.lease, log, s.keeper.Rotator(), auditor); err != nil {
 		return nil, err
 	}
 	metrics := webhook.NewMetrics()
-	s := &service{drain: c.drain, log: log, manager: m, health: &health{certificates: certificates.ready}}
+	s.health = &health{certificates: s.keeper.Ready}
+	return s, s.open(s.webhooks(settings, metrics), newAdmin(s.health, metrics, auditor, s.keeper))
+}
+
+// certificates are those that are kept.
+func (c *serveConfig) certificates(log *slog.Logger) certs.Config {
+	return certs.Config{
+		Namespace: c.namespace, Secret: c.certificateSecret, Webhooks: c.webhookConfiguration, Log: log,
+		Leaves: []certs.Leaf{{Name: webhooksLeaf, DNSName: c.webhookService + "." + c.namespace + ".svc", Directory: c.certificateDir, Webhooks: true}},
+	}
+}
+
+const webhooksLeaf = "webhooks"
+
+func (s *service) webhooks(settings func() inject.Settings, metrics *webhook.Metrics) http.Handler {
+	lookup := webhook.Lookup{Namespace: s.cluster.Namespace, ConfigMap: s.cluster.ConfigMap}
+	if s.secretWarnings {
+		lookup.Secret = s.cluster.SecretKeys
+	}
 	routes := http.NewServeMux()
-	routes.Handle("/pods", webhook.NewHandler(settings, lookup, log, metrics))
-	routes.Handle("/workloads", webhook.NewWorkloads(settings, lookup, c.uninjected(), log, metrics))
-	hooks, err := newHooks(c.listen, s.health.sendAway(routes), certificates.tls(c.webhookService+"."+c.namespace+".svc"), log)
-	if err != nil {
-		return nil, err
-	}
-	s.admin, err = serve.Listen(serve.Config{Addr: c.adminListen, Handler: newAdmin(s.health, metrics, auditor), Logger: log})
-	if err != nil {
-		return nil, errors.Join(err, hooks.listener.Close())
-	}
-	log.Info("listening", "webhooks", hooks.listener.Addr().String(), "admin", s.admin.Addr().String())
-	return s, errors.Join(m.Add(leader), m.Add(hooks), m.Add(everywhere(s.health.start)))
+	routes.Handle("/pods", webhook.NewHandler(settings, lookup, s.log, metrics))
+	routes.Handle("/workloads", webhook.NewWorkloads(settings, lookup, s.uninjected(), s.log, metrics))
+	return s.health.sendAway(routes)
 }
 
-func newLookup(ctx context.Context, c serveConfig, m manager.Manager) (webhook.Lookup, error) {
-	l, err := cluster.NewLookup(ctx, m)
-	if err != nil {
-		return webhook.Lookup{}, err
+func (s *service) open(webhooks, admin http.Handler) (err error) {
+	if s.hooks, err = newHooks(s.serveConfig.listen, webhooks, s.keeper.TLS(webhooksLeaf), s.log); err != nil {
+		return err
 	}
-	lookup := webhook.Lookup{Namespace: l.Namespace, ConfigMap: l.ConfigMap}
-	if c.secretWarnings {
-		lookup.Secret = l.SecretKeys
+	if s.admin, err = serve.Listen(serve.Config{Addr: s.adminListen, Handler: admin, Logger: s.log}); err != nil {
+		return errors.Join(err, s.hooks.listener.Close())
 	}
-	return lookup, nil
+	s.log.Info("listening", "webhooks", s.hooks.listener.Addr().String(), "admin", s.admin.Addr().String())
+	return nil
 }
 
-// run serves until the context ends and for the drain after that. The admin
-// listener is there before the cluster is known, for probes.
+// run serves until the context ends, and for the drain after that.
 func (s *service) run(ctx context.Context) error {
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	defer context.AfterFunc(ctx, func() {
 		s.log.Info("not ready any more, and serving on", "for", s.drain.String())
-		s.health.end()
+		s.health.ending.Store(true)
 		time.AfterFunc(s.drain, end)
 	})()
-	admin := make(chan error, 1)
-	go func() { defer end(); admin <- s.admin.Run(serving) }()
-	err := s.manager.Start(serving)
-	end()
-	return errors.Join(err, <-admin)
+	return together(serving, s.admin.Run, s.cluster.Start, s.keeper.Start, s.answer, s.leader.Start)
 }
 
-// everywhere is what each replica runs once the caches are filled.
-type everywhere func(context.Context) error
+// answer serves the webhooks as soon as the namespaces are known.
+func (s *service) answer(ctx context.Context) error {
+	if !s.cluster.Synced(ctx) {
+		return s.hooks.listener.Close()
+	}
+	s.health.started.Store(true)
+	return s.hooks.serve(ctx)
+}
 
-func (f everywhere) Start(ctx context.Context) error { return f(ctx) }
-func (everywhere) NeedLeaderElection() bool          { return false }
+// together runs the parts until the context ends, or one of them does.
+func together(ctx context.Context, parts ...func(context.Context) error) (err error) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	ended := make(chan error)
+	for _, part := range parts {
+		go func() {
+			err := part(ctx)
+			end()
+			ended <- err
+		}()
+	}
+	for range parts {
+		err = errors.Join(err, <-ended)
+	}
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}

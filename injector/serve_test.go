@@ -20,6 +20,7 @@ func isInjected(pod *corev1.Pod) bool {
 }
 
 func TestPodsThatAskAreInjectedByTheAPIServer(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.register(t, c.start(t).Webhooks)
 	must(t, c.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "web-kms-auth"},
@@ -71,6 +72,7 @@ func TestPodsThatAskAreInjectedByTheAPIServer(t *testing.T) {
 }
 
 func TestPodsThatDoNotAskNeverLeaveTheAPIServer(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	r := c.start(t)
 	c.register(t, r.Webhooks)
@@ -98,6 +100,7 @@ func decisions(metrics string) (text string) {
 }
 
 func TestADryRunIsInjectedAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.register(t, c.start(t).Webhooks)
 	pod := c.pod(nil)
@@ -111,6 +114,7 @@ func TestADryRunIsInjectedAndLeavesNothing(t *testing.T) {
 }
 
 func TestWhoeverWritesAWorkloadIsWarned(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.register(t, c.start(t, "-secret-warnings=false").Webhooks)
 	template := func(change map[string]string) corev1.PodTemplateSpec {
@@ -172,6 +176,7 @@ func TestWhoeverWritesAWorkloadIsWarned(t *testing.T) {
 
 // A pod that came to be while no webhook was there.
 func TestAPodThatRunsWithoutItsSecretsIsTold(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	naked, injected, refusing, windows := c.pod(nil), c.pod(nil), c.pod(map[string]string{"inject": "false"}), c.pod(nil)
 	injected.Annotations["kms.hanzo.ai/status"] = "{}"

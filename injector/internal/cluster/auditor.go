@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -39,7 +38,7 @@ const (
 //
 // It keeps of each pod of the cluster the name and whether it asks.
 type Auditor struct {
-	manager  manager.Manager
+	cluster  *Cluster
 	settings func() inject.Settings
 	excluded []string // namespaces
 	log      *slog.Logger
@@ -48,8 +47,8 @@ type Auditor struct {
 }
 
 // NewAuditor makes one that leaves the pods of the excluded namespaces alone.
-func NewAuditor(m manager.Manager, settings func() inject.Settings, excluded []string, log *slog.Logger) *Auditor {
-	return &Auditor{m, settings, excluded, log, nil, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+func NewAuditor(c *Cluster, settings func() inject.Settings, excluded []string, log *slog.Logger) *Auditor {
+	return &Auditor{c, settings, excluded, log, nil, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "kms_injector_naked_pods", Help: "Pods that ask for their secrets and came to be without the agent.",
 	}, []string{"namespace"})}
 }
@@ -62,14 +61,11 @@ func (a *Auditor) Collect(to chan<- prometheus.Metric) { a.gauge.Collect(to) }
 
 // Start audits until the context ends. What it knows ends with it.
 func (a *Auditor) Start(ctx context.Context) error {
-	pods, err := cache.New(a.manager.GetConfig(), cache.Options{
-		HTTPClient: a.manager.GetHTTPClient(), Scheme: a.manager.GetScheme(), Mapper: a.manager.GetRESTMapper(),
-		ByObject: map[client.Object]cache.ByObject{podMetadata(): {Transform: a.forget}},
-	})
+	watched, err := a.cluster.watch(pods(), a.forget)
 	if err != nil {
 		return fmt.Errorf("watch the pods: %w", err)
 	}
-	c, err := a.controller(pods)
+	c, err := a.controller(watched)
 	if err != nil {
 		return fmt.Errorf("watch the pods: %w", err)
 	}
@@ -77,13 +73,13 @@ func (a *Auditor) Start(ctx context.Context) error {
 	defer a.gauge.Reset()
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
-	watching.Go(func() { _ = pods.Start(ctx) })
+	watching.Go(func() { _ = watched.Start(ctx) })
 	defer watching.Wait()
 	defer cancel()
 	return c.Start(ctx)
 }
 
-func (a *Auditor) controller(pods cache.Cache) (controller.Controller, error) {
+func (a *Auditor) controller(watched cache.Cache) (controller.Controller, error) {
 	c, err := controller.NewUnmanaged("auditor", controller.Options{
 		Reconciler:         reconcile.Func(a.look),
 		Logger:             logr.FromSlogHandler(a.log.Handler()),
@@ -92,7 +88,7 @@ func (a *Auditor) controller(pods cache.Cache) (controller.Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, c.Watch(source.Kind(pods, podMetadata(), &handler.TypedEnqueueRequestForObject[*metav1.PartialObjectMetadata]{}, asking()))
+	return c, c.Watch(source.Kind(watched, pods(), &handler.TypedEnqueueRequestForObject[*metav1.PartialObjectMetadata]{}, asking()))
 }
 
 // asking lets through what happens to pods that ask, or did until now.
@@ -105,12 +101,6 @@ func asking() predicate.TypedFuncs[*metav1.PartialObjectMetadata] {
 		},
 		DeleteFunc: func(e event.TypedDeleteEvent[*metav1.PartialObjectMetadata]) bool { return asks(e.Object) },
 	}
-}
-
-func podMetadata() *metav1.PartialObjectMetadata {
-	var meta metav1.PartialObjectMetadata
-	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	return &meta
 }
 
 // forget leaves of a pod what is needed: only one that asks in vain keeps any
@@ -137,7 +127,7 @@ func (a *Auditor) isCandidate(namespace string, annotations map[string]string) b
 // look looks at one pod. There is one at a time.
 func (a *Auditor) look(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
 	var pod corev1.Pod
-	if err := a.manager.GetAPIReader().Get(ctx, r.NamespacedName, &pod); client.IgnoreNotFound(err) != nil {
+	if err := a.cluster.Get(ctx, r.NamespacedName, &pod); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, err
 	}
 	naked, err := a.isNaked(&pod)
@@ -199,7 +189,7 @@ func (a *Auditor) anyIn(namespace string) bool {
 // whoever leads.
 func (a *Auditor) tell(ctx context.Context, pod *corev1.Pod) error {
 	a.log.Warn("a pod that asks for secrets runs without them", "namespace", pod.Namespace, "name", pod.Name)
-	err := a.manager.GetClient().Create(ctx, notInjected(pod))
+	err := a.cluster.Create(ctx, notInjected(pod))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("write an Event about pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}

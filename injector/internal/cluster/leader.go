@@ -51,9 +51,6 @@ func NewLeader(c *rest.Config, namespace, lease string, log *slog.Logger, tasks 
 	}}, nil
 }
 
-// NeedLeaderElection is for the manager, which holds no elections.
-func (l *Leader) NeedLeaderElection() bool { return false }
-
 // Start stands for election until the context ends.
 func (l *Leader) Start(ctx context.Context) error {
 	for ctx.Err() == nil {
