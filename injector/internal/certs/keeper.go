@@ -52,7 +52,7 @@ type Config struct {
 // Keeper keeps certificates. Every replica starts it; the leader also starts
 // its Rotator.
 type Keeper struct {
-	Config
+	config   Config
 	client   client.Client
 	watches  cache.Cache
 	view     atomic.Pointer[view]
@@ -78,7 +78,7 @@ func New(cluster *rest.Config, config Config) (*Keeper, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	k := &Keeper{Config: config, wakeRead: newWake(), wakeLead: newWake(), metrics: newMetrics()}
+	k := &Keeper{config: config, wakeRead: newWake(), wakeLead: newWake(), metrics: newMetrics()}
 	k.view.Store(&view{})
 	if err := k.connect(cluster); err != nil {
 		return nil, fmt.Errorf("keep certificates: %w", err)
@@ -139,7 +139,7 @@ func (k *Keeper) CA(name string) []byte { return k.standing(name).authorities }
 // Ready says why API servers would refuse what is served to them. Other leaves
 // do not count: no pod waits for them.
 func (k *Keeper) Ready() (err error) {
-	for _, leaf := range k.Leaves {
+	for _, leaf := range k.config.Leaves {
 		if !leaf.Webhooks {
 			continue
 		}
@@ -155,13 +155,13 @@ func (k *Keeper) ready(leaf Leaf) error {
 	s := v.leaves[leaf.Name]
 	switch {
 	case s.served != nil:
-		return leaf.trusted(s.served, s.authorities, v.webhooks, k.Now())
+		return leaf.trusted(s.served, s.authorities, v.webhooks, k.config.Now())
 	case s.problem != nil:
 		return s.problem
 	case leaf.Directory != "":
 		return fmt.Errorf("%s has not been read yet", leaf.Directory)
 	}
-	return fmt.Errorf("there is none yet: the leader makes it, in the Secret %s/%s", k.Namespace, k.Secret)
+	return fmt.Errorf("there is none yet: the leader makes it, in the Secret %s/%s", k.config.Namespace, k.config.Secret)
 }
 
 func (k *Keeper) standing(name string) standing { return k.view.Load().leaves[name] }

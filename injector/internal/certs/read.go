@@ -28,7 +28,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts.Go(func() { k.watchDirectories(ctx) })
-	parts.Go(func() { repeat(ctx, k.wakeRead, k.Log, "reading certificates", k.read) })
+	parts.Go(func() { repeat(ctx, k.wakeRead, k.config.Log, "reading certificates", k.read) })
 	if err := k.watches.Start(ctx); err != nil {
 		return fmt.Errorf("watch certificates: %w", err)
 	}
@@ -38,19 +38,19 @@ func (k *Keeper) Start(ctx context.Context) error {
 
 // read takes up what is new. What cannot be read stays as it was.
 func (k *Keeper) read(ctx context.Context) (next time.Duration, err error) {
-	now, before := k.Now(), k.view.Load()
+	now, before := k.config.Now(), k.view.Load()
 	after := view{leaves: map[string]standing{}}
 	after.webhooks, err = k.readWebhooks(ctx, before.webhooks)
 	offers, wrong := k.offers(ctx, now)
 	next = reread
-	for _, leaf := range k.Leaves {
+	for _, leaf := range k.config.Leaves {
 		s := before.leaves[leaf.Name]
 		if o, is := offers[leaf.Name]; is {
 			s = k.advance(leaf, s, o, after.webhooks, now)
 		}
 		after.leaves[leaf.Name] = s
 		if s.awaited != nil {
-			next = settle - now.Sub(s.since)
+			next = min(next, settle-now.Sub(s.since))
 		}
 	}
 	k.view.Store(&after)
@@ -63,16 +63,16 @@ func (k *Keeper) read(ctx context.Context) (next time.Duration, err error) {
 func (k *Keeper) advance(leaf Leaf, s standing, o offer, webhooks []trust, now time.Time) standing {
 	after := s.advance(o, func(c *tls.Certificate) error { return leaf.trusted(c, o.authorities, webhooks, now) }, now)
 	if !same(s.served, after.served) && after.served != nil {
-		k.Log.Info("certificate is served", "name", leaf.Name, "notAfter", after.served.Leaf.NotAfter)
+		k.config.Log.Info("certificate is served", "name", leaf.Name, "notAfter", after.served.Leaf.NotAfter)
 	}
 	return after
 }
 
 func (k *Keeper) readWebhooks(ctx context.Context, before []trust) ([]trust, error) {
-	if !forWebhooks(k.Leaves) {
+	if !forWebhooks(k.config.Leaves) {
 		return nil, nil
 	}
-	found, err := readConfigurations(ctx, k.client, k.Webhooks)
+	found, err := readConfigurations(ctx, k.client, k.config.Webhooks)
 	if err != nil {
 		return before, err
 	}
@@ -82,10 +82,10 @@ func (k *Keeper) readWebhooks(ctx context.Context, before []trust) ([]trust, err
 // offers are the leaves of sources that can be read, by name.
 func (k *Keeper) offers(ctx context.Context, now time.Time) (offers map[string]offer, err error) {
 	offers = map[string]offer{}
-	if own := k.own(); len(own) > 0 {
+	if own := k.config.own(); len(own) > 0 {
 		err = k.offerOwn(ctx, own, offers, now)
 	}
-	for _, leaf := range k.Leaves {
+	for _, leaf := range k.config.Leaves {
 		if leaf.Directory == "" {
 			continue
 		}
@@ -103,7 +103,7 @@ func (k *Keeper) offerOwn(ctx context.Context, own []Leaf, offers map[string]off
 	}
 	has, err := readSecret(secret.Data, own)
 	if err != nil {
-		err = fmt.Errorf("the Secret %s/%s: %w", k.Namespace, k.Secret, err)
+		err = fmt.Errorf("the Secret %s/%s: %w", k.config.Namespace, k.config.Secret, err)
 	}
 	bundle := encodeBundle(trustedStill(has.authorities, now))
 	for _, leaf := range own {
@@ -114,20 +114,17 @@ func (k *Keeper) offerOwn(ctx context.Context, own []Leaf, offers map[string]off
 
 // readSecret is one without a version where there is none.
 func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, error) {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Secret}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.config.Namespace, Name: k.config.Secret}}
 	err := k.client.Get(ctx, client.ObjectKeyFromObject(secret), secret)
 	if err != nil && !apierrors.IsNotFound(err) {
-		return nil, fmt.Errorf("read the Secret %s/%s: %w", k.Namespace, k.Secret, err)
+		return nil, fmt.Errorf("read the Secret %s/%s: %w", k.config.Namespace, k.config.Secret, err)
 	}
 	return secret, nil
 }
 
-// readDirectory reads all files of one generation, where a volume of
-// Kubernetes has generations: a certificate goes with the key beside it.
+// readDirectory may meet files of two generations. Then an event comes after
+// it, and they are read again.
 func readDirectory(dir string) (o offer) {
-	if generation, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
-		dir = generation
-	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	if err != nil {
 		return offer{problem: fmt.Errorf("read the certificate in %s: %w", dir, err)}

@@ -23,8 +23,8 @@ func (r rotator) NeedLeaderElection() bool { return true }
 
 // Start works until ctx ends.
 func (r rotator) Start(ctx context.Context) error {
-	if len(r.own()) > 0 {
-		repeat(ctx, r.wakeLead, r.Log, "rotating certificates", r.rotate)
+	if len(r.config.own()) > 0 {
+		repeat(ctx, r.wakeLead, r.config.Log, "rotating certificates", r.rotate)
 	}
 	<-ctx.Done()
 	return nil
@@ -41,10 +41,10 @@ func (r rotator) rotate(ctx context.Context) (next time.Duration, err error) {
 }
 
 func (r rotator) mend(ctx context.Context) (next time.Duration, err error) {
-	own, now := r.own(), r.Now()
+	own, now := r.config.own(), r.config.Now()
 	var webhooks configurations
 	if forWebhooks(own) {
-		if webhooks, err = readConfigurations(ctx, r.client, r.Webhooks); err != nil {
+		if webhooks, err = readConfigurations(ctx, r.client, r.config.Webhooks); err != nil {
 			return 0, err
 		}
 	}
@@ -76,7 +76,7 @@ func (r rotator) change(ctx context.Context, c change, own []Leaf, has stored, s
 		err = r.client.Update(ctx, secret, owner)
 	}
 	if err != nil {
-		return fmt.Errorf("write the Secret %s/%s: %w", r.Namespace, r.Secret, err)
+		return fmt.Errorf("write the Secret %s/%s: %w", r.config.Namespace, r.config.Secret, err)
 	}
 	r.tell(c, len(has.authorities))
 	return nil
@@ -85,21 +85,21 @@ func (r rotator) change(ctx context.Context, c change, own []Leaf, has stored, s
 func (r rotator) tell(c change, before int) {
 	if c.authority != "" {
 		r.metrics.rotations.WithLabelValues(ofAuthority).Inc()
-		r.Log.Info("certificate authority is new", "reason", c.authority, "old", len(c.old))
+		r.config.Log.Info("certificate authority is new", "reason", c.authority, "old", len(c.old))
 	}
 	if c.pruned {
-		r.Log.Info("old certificate authorities are gone", "count", before-1-len(c.old))
+		r.config.Log.Info("old certificate authorities are gone", "count", before-1-len(c.old))
 	}
 	for name, why := range c.issue {
 		r.metrics.rotations.WithLabelValues(ofLeaf).Inc()
-		r.Log.Info("certificate is new", "name", name, "reason", why)
+		r.config.Log.Info("certificate is new", "name", name, "reason", why)
 	}
 }
 
 func (r rotator) writeBundles(ctx context.Context, webhooks configurations, trusted []*x509.Certificate) error {
 	changed, err := webhooks.write(ctx, r.client, encodeBundle(trusted))
 	if changed > 0 {
-		r.Log.Info("webhooks have the certificate authorities", "count", changed)
+		r.config.Log.Info("webhooks have the certificate authorities", "count", changed)
 	}
 	return err
 }

@@ -48,13 +48,13 @@ func (k *Keeper) connect(cluster *rest.Config) (err error) {
 // Only their metadata is watched: an event is a reason to read, no more.
 func (k *Keeper) watched() map[client.Object]cache.ByObject {
 	watched := map[client.Object]cache.ByObject{}
-	if len(k.own()) > 0 {
-		only := cache.Config{FieldSelector: fields.OneTermEqualSelector("metadata.name", k.Secret)}
+	if len(k.config.own()) > 0 {
+		only := cache.Config{FieldSelector: fields.OneTermEqualSelector("metadata.name", k.config.Secret)}
 		watched[metadata(corev1.SchemeGroupVersion.WithKind("Secret"))] = cache.ByObject{
-			Namespaces: map[string]cache.Config{k.Namespace: only}}
+			Namespaces: map[string]cache.Config{k.config.Namespace: only}}
 	}
-	if forWebhooks(k.Leaves) {
-		only := cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", k.Webhooks)}
+	if forWebhooks(k.config.Leaves) {
+		only := cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", k.config.Webhooks)}
 		watched[metadata(admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"))] = only
 		watched[metadata(admissionv1.SchemeGroupVersion.WithKind("ValidatingWebhookConfiguration"))] = only
 	}
@@ -89,9 +89,12 @@ func (k *Keeper) wakeAll() {
 // volume of Kubernetes is exchanged around its files. Where the kernel has no
 // watch left, reading again every minute has to do.
 func (k *Keeper) watchDirectories(ctx context.Context) {
+	if len(k.config.own()) == len(k.config.Leaves) {
+		return
+	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		k.Log.Warn("certificates cannot be watched and are read every minute", "err", err)
+		k.config.Log.Warn("certificates cannot be watched and are read every minute", "err", err)
 		return
 	}
 	defer watcher.Close()
@@ -113,7 +116,7 @@ func (k *Keeper) watchDirectories(ctx context.Context) {
 // addDirectories also finds a directory that was made anew. One that is not
 // there is the reader's to complain of.
 func (k *Keeper) addDirectories(watcher *fsnotify.Watcher) {
-	for _, leaf := range k.Leaves {
+	for _, leaf := range k.config.Leaves {
 		if leaf.Directory != "" {
 			watcher.Add(leaf.Directory)
 		}

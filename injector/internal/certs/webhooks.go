@@ -24,7 +24,7 @@ func readConfigurations(ctx context.Context, from client.Reader, name string) (f
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read the %T %s: %w", o, name, err)
+			return nil, fmt.Errorf("read the %s %s: %w", kind(o), name, err)
 		}
 		found = append(found, o)
 	}
@@ -41,12 +41,19 @@ type trust struct {
 func (all configurations) trusts() (trusts []trust) {
 	for _, o := range all {
 		each(o, func(name string, c *admissionv1.WebhookClientConfig) {
-			t := trust{fmt.Sprintf("%s of the %T %s", name, o, o.GetName()), c.CABundle, x509.NewCertPool()}
+			t := trust{fmt.Sprintf("%s of the %s %s", name, kind(o), o.GetName()), c.CABundle, x509.NewCertPool()}
 			t.roots.AppendCertsFromPEM(c.CABundle)
 			trusts = append(trusts, t)
 		})
 	}
 	return trusts
+}
+
+func kind(o client.Object) string {
+	if _, is := o.(*admissionv1.MutatingWebhookConfiguration); is {
+		return "MutatingWebhookConfiguration"
+	}
+	return "ValidatingWebhookConfiguration"
 }
 
 // each visits the webhooks of a configuration.
@@ -88,7 +95,7 @@ func (all configurations) write(ctx context.Context, to client.Client, bundle []
 		}
 		patch := client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{})
 		if wrong := to.Patch(ctx, o, patch, owner); wrong != nil {
-			err = errors.Join(err, fmt.Errorf("put the authorities into the %T %s: %w", o, o.GetName(), wrong))
+			err = errors.Join(err, fmt.Errorf("put the authorities into the %s %s: %w", kind(o), o.GetName(), wrong))
 			continue
 		}
 		changed += different
