@@ -37,8 +37,9 @@ func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 type cluster struct {
 	*testing.T
 	client.Client
-	config *rest.Config
-	name   string // of everything
+	config *rest.Config // of an administrator
+	keeper *rest.Config // of the injector, with the rights it needs and no others
+	name   string       // of everything
 	clock  clock
 }
 
@@ -54,6 +55,7 @@ func newCluster(t *testing.T) *cluster {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "certs-"}}
 	c.must(c.Create(t.Context(), namespace))
 	c.name = namespace.Name
+	c.keeper = c.asInjector()
 	return c
 }
 
@@ -145,7 +147,7 @@ type replica struct {
 
 func (c *cluster) newKeeper(leaves ...certs.Leaf) *certs.Keeper {
 	c.Helper()
-	k, err := certs.New(c.config, certs.Config{Namespace: c.name, Secret: secretName, Webhooks: c.name,
+	k, err := certs.New(c.keeper, certs.Config{Namespace: c.name, Secret: secretName, Webhooks: c.name,
 		Leaves: leaves, Now: c.clock.now, Log: slog.New(slog.NewTextHandler(c.Output(), nil))})
 	c.must(err)
 	return k
