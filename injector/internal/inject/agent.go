@@ -62,7 +62,9 @@ func (p *plan) agent(name, command string) corev1.Container {
 	c.Env = []corev1.EnvVar{{Name: configVariable, Value: p.text}}
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: secretsVolume, MountPath: p.text1("mount-path")})
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: authVolume, MountPath: authPath, ReadOnly: true})
-	for _, v := range []struct{ name, path string }{{caVolume, caPath}, {templatesVolume, templatesPath}} {
+	for _, v := range []struct{ name, path string }{
+		{caVolume, caPath}, {templatesVolume, templatesPath}, {fallbackVolume, fallbackPath}, {reportVolume, reportPath},
+	} {
 		if p.wants(v.name) {
 			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: v.name, MountPath: v.path, ReadOnly: true})
 		}

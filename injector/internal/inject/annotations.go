@@ -95,6 +95,8 @@ var core = []Annotation{
 	{Name: "auth-secret", Type: Name,
 		Doc: "The Secret with the client id and client secret to log in with. It must be given. Only the agent gets it."},
 	{Name: "auth-secret-keys", Type: List, Default: "id=clientId,secret=clientSecret", Doc: "The keys of that Secret."},
+	{Name: "fallback-secret", Type: Name,
+		Doc: `A Secret to start from while the server is away: its keys are the names of the files. It is used only if there are no secrets yet and for half of "init-timeout" no server answered, or one that was overloaded; never after a refusal, or where something is not there. The secrets take its place as soon as the server answers. It need not exist. Only the agent gets it.`},
 	{Name: "profile", Type: Name,
 		Doc: "A ConfigMap in the pod's namespace with defaults: its keys are the names of annotations without the prefix. The annotations of the pod come first, then those of its namespace, then the profile."},
 }
@@ -148,8 +150,8 @@ var environment = []Annotation{
 }
 
 var changes = []Annotation{
-	{Name: "on-change", Type: Choice, Choices: []string{"none", "signal", "command", "http", "restart"},
-		Doc: `What happens after a change of the secrets. "restart" ends the command and starts it with the new variables, without a restart of the container; it needs inject "exec", whose default it is. Otherwise the default is what "notify-url", "notify-command" or "signal-target" calls for, and "none" without them.`},
+	{Name: "on-change", Type: Choice, Choices: []string{"none", "signal", "command", "http", "restart", "rollout"},
+		Doc: `What happens after a change of the secrets. "restart" ends the command and starts it with the new variables, without a restart of the container; it needs inject "exec", whose default it is. "rollout" replaces all pods of the Deployment, StatefulSet or DaemonSet, at its own pace; it needs "report" and an injector that may do this, and stands on the pod itself. Otherwise the default is what "notify-url", "notify-command" or "signal-target" calls for, and "none" without them.`},
 	{Name: "signal", Type: Text, Default: "HUP", Doc: "The signal to send: HUP, USR1, USR2, INT, QUIT, TERM or WINCH."},
 	{Name: "signal-target", Type: Text,
 		Doc: `Who gets the signal. "wrapper", the default with inject "exec", is the command that runs through kms-agent. "process:NAME" is a program by its name and "pidfile:PATH" one by a file with its id, on a volume of the pod; both need "share-process-namespace".`},
@@ -168,6 +170,8 @@ var changes = []Annotation{
 		Doc: `What happens to the files when the identity may not read the secrets any more: "keep" or "delete" them, or "exit" and keep them.`},
 	{Name: "readiness", Type: Flag, Default: "false",
 		Doc: "Makes the pod ready only while the agent is: everything is in place and the server does not refuse. An outage of the server changes nothing."},
+	{Name: "report", Type: Flag, Default: "false",
+		Doc: `Makes the agent report to the injector how it is with the secrets, whenever that changes. The pod shows it as its condition kms.hanzo.ai/SecretsReady, and its owner gets Events of failures. No rights are given to the pod.`},
 	{Name: "poll-interval", Type: Duration, Default: "60s", place: "pollInterval",
 		set: func(c *config.Config, v string) { c.PollInterval = v }, Doc: "How often the agent asks for changes."},
 	{Name: "init-timeout", Type: Duration, Default: "60s",
@@ -195,6 +199,8 @@ var agent = []Annotation{
 	{Name: "tls-server-name", Type: Text, place: "tlsServerName", set: func(c *config.Config, v string) { c.TLSServerName = v },
 		Doc: "The name that the server's certificate must have, where it is not the host of its address."},
 	{Name: "status", Type: Text, podOnly: true, Doc: "Written by the injector: how the pod was injected. What you write there is replaced."},
+	{Name: "revision", Type: Text, podOnly: true,
+		Doc: "Written by the injector to the pod's template at each rollout. What you write there is replaced."},
 }
 
 // find is the row of a name, and the output that the name is about.

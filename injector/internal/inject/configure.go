@@ -38,6 +38,8 @@ func (p *plan) configure() {
 	if p.access.group != nil {
 		p.config.GID = new(int(*p.access.group))
 	}
+	p.fallback()
+	p.reporting()
 	exec := p.notify()
 	p.text = p.encode(p.config)
 	if p.shape.installer {

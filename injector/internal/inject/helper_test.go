@@ -2,6 +2,7 @@ package inject_test
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,11 @@ import (
 	"github.com/hanzoai/kms/injector/internal/inject"
 )
 
-var settings = inject.Settings{Image: "ghcr.io/hanzoai/kms-agent:test"}
+//go:embed testdata/reports-ca.pem
+var reportsCA []byte
+
+var settings = inject.Settings{Image: "ghcr.io/hanzoai/kms-agent:test", Rollouts: true,
+	Reports: &inject.ReportSettings{URL: "https://kms-injector-reports.kms.svc:8444/report", CA: reportsCA}}
 
 // the is a pod with the annotations that must be given, and more.
 func the(annotations map[string]string, change ...func(*corev1.Pod)) *corev1.Pod {

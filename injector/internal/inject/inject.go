@@ -33,9 +33,25 @@ type Settings struct {
 	// Kubernetes 1.29.
 	ClassicSidecars bool
 
+	// Reports say where agents report to, nil if the injector takes no reports.
+	Reports *ReportSettings
+
+	// Rollouts tells that a report may roll the owner of its pod.
+	Rollouts bool
+
 	// OpenShift tells that the cluster gives each namespace its own users: the
 	// agent then gets none from the injector.
 	OpenShift bool
+}
+
+// ReportSettings are where agents report to.
+type ReportSettings struct {
+	// URL is the https address.
+	URL string
+
+	// CA are the authorities that vouch for it, as PEM. Pods keep those of the
+	// moment when they were made.
+	CA []byte
 }
 
 // Request is one pod, as an API server asks for it.
@@ -66,8 +82,7 @@ type Result struct {
 	// Config is the configuration of the agent, nil if the pod gets none.
 	Config []byte
 
-	// Needs are the objects of the pod's namespace that it will not start
-	// without.
+	// Needs are the objects of the pod's namespace that it uses.
 	Needs []Need
 
 	// Skipped says in a word why a pod that asks for injection gets none.

@@ -15,11 +15,15 @@ const (
 	templatesVolume = "kms-templates"
 	binVolume       = "kms-bin"
 	noTokenVolume   = "kms-no-token"
+	fallbackVolume  = "kms-fallback"
+	reportVolume    = "kms-report"
 
 	authPath      = "/kms/auth"
 	caPath        = "/kms/ca"
 	templatesPath = "/kms/templates"
 	binPath       = "/kms/bin"
+	fallbackPath  = "/kms/fallback"
+	reportPath    = "/kms/report"
 
 	// An API server gives the token of the service account to every container
 	// that has nothing else at this place. The agent has no use for it.
@@ -62,7 +66,7 @@ func isOurVolume(name string) bool {
 // see.
 func isAgentVolume(name string) bool {
 	switch name {
-	case authVolume, caVolume, templatesVolume, noTokenVolume:
+	case authVolume, caVolume, templatesVolume, noTokenVolume, fallbackVolume, reportVolume:
 		return true
 	}
 	return false

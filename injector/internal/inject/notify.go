@@ -33,6 +33,8 @@ func (p *plan) notify() (exec config.Exec) {
 	case "command":
 		p.need("notify-command", "the program to run")
 		p.config.Notify = []config.Target{{Command: p.command()}}
+	case "rollout":
+		p.checkRollout()
 	}
 	if !p.shape.native && !p.shape.sidecar && action != "none" && p.said("on-change") {
 		p.warnings.add("%s has no effect: no agent runs beside the application", p.label("on-change"))

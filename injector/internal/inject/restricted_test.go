@@ -60,7 +60,7 @@ func checkTheirs(t *testing.T, c corev1.Container) {
 	t.Helper()
 	for _, m := range c.VolumeMounts {
 		switch m.Name {
-		case "kms-auth", "kms-ca", "kms-templates", "kms-no-token":
+		case "kms-auth", "kms-ca", "kms-templates", "kms-no-token", "kms-fallback", "kms-report":
 			t.Errorf("container %s gets %s", c.Name, m.Name)
 		case "kms-secrets", "kms-bin":
 			if !m.ReadOnly {

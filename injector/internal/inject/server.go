@@ -2,6 +2,8 @@ package inject
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -27,6 +29,18 @@ func (p *plan) server() string {
 		p.refuse("server", "is not an address that the injector allows: leave it out, or ask the operator of the injector to add it")
 	}
 	return address.String()
+}
+
+// CheckServers says which of the addresses that annotations are to be allowed
+// can match none.
+func CheckServers(servers []string) error {
+	var wrong []error
+	for _, text := range servers {
+		if _, good := parseAddress(text); !good {
+			wrong = append(wrong, fmt.Errorf("%.100q is no address of a server: write https://host[:port], or https://*.domain for all hosts below a domain", text))
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 type address struct{ scheme, host, port, path string }

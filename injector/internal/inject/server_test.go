@@ -1,6 +1,8 @@
 package inject_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/hanzoai/kms/injector/internal/inject"
@@ -100,5 +102,27 @@ func TestTheServerOfTheOperatorIsTakenAsItIs(t *testing.T) {
 	_, result = injected(t, settings, inject.Request{Pod: encode(t, the(map[string]string{"server": "https://kms.hanzo.ai"}))})
 	if got := agentConfig(t, result).Server; got != "https://kms.hanzo.ai" {
 		t.Error(got)
+	}
+}
+
+func TestAnAddressOnTheListThatCannotMatchIsFound(t *testing.T) {
+	if err := inject.CheckServers([]string{"https://kms.example.com", "https://*.example.com:8443/kms", "http://10.0.0.1", "https://[::1]:8443"}); err != nil {
+		t.Error(err)
+	}
+	if err := inject.CheckServers(nil); err != nil {
+		t.Error(err)
+	}
+	bad := []string{"", "kms.example.com", "*.example.com", "https://", "ftp://kms.example.com", "https://user@kms.example.com", "https://kms.example.com/?a=b", "https://a.*.example.com"}
+	err := inject.CheckServers(append(bad, "https://good.example.com"))
+	if err == nil {
+		t.Fatal("all are good")
+	}
+	for _, text := range bad {
+		if !strings.Contains(err.Error(), fmt.Sprintf("%q is no address", text)) {
+			t.Errorf("%q is missing in %v", text, err)
+		}
+	}
+	if strings.Contains(err.Error(), "good.example.com") {
+		t.Error(err)
 	}
 }

@@ -19,6 +19,10 @@ func (p *plan) wants(volume string) bool {
 		return len(p.templates()) > 0
 	case binVolume:
 		return p.shape.installer
+	case fallbackVolume:
+		return p.said("fallback-secret")
+	case reportVolume:
+		return p.flag("report")
 	}
 	return true
 }
@@ -32,6 +36,8 @@ func (p *plan) allVolumes() (list []corev1.Volume) {
 		p.caVolume(),
 		{Name: templatesVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: p.templates()}}},
 		memory(binVolume, resource.MustParse("32Mi")),
+		p.fallbackVolume(),
+		reportToken(),
 	} {
 		if p.wants(v.Name) {
 			list = append(list, v)
@@ -125,6 +131,9 @@ func (p *plan) listNeeds(auth []corev1.KeyToPath) {
 	ca, key := p.caSecret()
 	add("Secret", p.text1("auth-secret"), "auth-secret", auth[0].Key, auth[1].Key)
 	add("Secret", ca, "ca-secret", key)
+	if p.said("fallback-secret") {
+		p.needs = append(p.needs, Need{Kind: "Secret", Name: p.text1("fallback-secret"), Annotation: p.label("fallback-secret"), Optional: true})
+	}
 	if p.envMode() == "secret" {
 		add("Secret", p.text1("env-secret"), "env-secret")
 	}
@@ -142,7 +151,7 @@ func (p *plan) isFiles(m corev1.VolumeMount) bool {
 // checkPlace is about the folder of the files, which must be free.
 func (p *plan) checkPlace() {
 	place := p.text1("mount-path")
-	for _, taken := range []string{authPath, caPath, templatesPath, binPath, tokenPath, "/dev", "/proc", "/sys"} {
+	for _, taken := range []string{authPath, caPath, templatesPath, binPath, fallbackPath, reportPath, tokenPath, "/dev", "/proc", "/sys"} {
 		if below(taken, place) || below(place, taken) {
 			p.refuse("mount-path", "is in the way of %s: choose another folder", taken)
 			return

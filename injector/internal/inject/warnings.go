@@ -51,11 +51,15 @@ type Need struct {
 	Kind, Name string   // "Secret" or "ConfigMap"
 	Keys       []string // that it must have
 	Annotation string   // that names it
+	Optional   bool     // whether the pod starts without it
 }
 
 // Missing is a warning for what the pod needs and the namespace does not have,
 // "" for nothing. A caller that does not know the keys of the object gives nil.
 func (n Need) Missing(exists bool, keys []string) string {
+	if !exists && n.Optional {
+		return shorten(fmt.Sprintf("%s: there is no %s %s yet", n.Annotation, n.Kind, n.Name), maxWarning)
+	}
 	if !exists {
 		return shorten(fmt.Sprintf("%s: the pod waits for %s %s, which does not exist", n.Annotation, n.Kind, n.Name), maxWarning)
 	}
