@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -39,6 +40,10 @@ type serveConfig struct {
 	certificateSecret    string
 	certificateDir       string
 	secretWarnings       bool
+	reportsListen        string
+	reportsService       string
+	reportsDir           string
+	rollouts             bool
 	drain                time.Duration
 	level                slog.Level
 }
@@ -53,6 +58,10 @@ func (c *serveConfig) flags(f *app.Flags) {
 	f.String(&c.certificateDir, "certificate-dir", "", "`DIRECTORY` with the tls.crt, tls.key and ca.crt that somebody else makes: then there are no own ones, and no caBundle is touched")
 	f.String(&c.lease, "lease", "kms-injector", "`NAME` of the Lease by which one replica leads")
 	f.Bool(&c.secretWarnings, "secret-warnings", true, "warn of Secrets and keys that a pod will wait for; it takes the right to get Secrets, of which only the names of keys are looked at")
+	f.String(&c.reportsListen, "reports-listen", "", "`ADDRESS` where agents report how their pods are, over TLS, such as :8444; without it none do")
+	f.String(&c.reportsService, "reports-service", "kms-injector-reports", "`NAME` of the Service of that listener: its certificate is for NAME.NAMESPACE.svc")
+	f.String(&c.reportsDir, "reports-certificate-dir", "", "`DIRECTORY` with the tls.crt, tls.key and ca.crt of that listener, if somebody else makes them")
+	f.Bool(&c.rollouts, "rollouts", false, "roll the owners of pods that ask for it when secrets change; it takes reports, and the right to patch Deployments, StatefulSets and DaemonSets")
 	f.Duration(&c.drain, "drain", 5*time.Second, "how long the webhooks serve on after SIGTERM, until nobody is sent here any more")
 	f.Level(&c.level, "log-level", slog.LevelInfo, "least `LEVEL` of the log: debug, info, warn or error")
 	c.settings.flags(f)
@@ -61,6 +70,12 @@ func (c *serveConfig) flags(f *app.Flags) {
 func (c *serveConfig) check() (err error) {
 	if c.namespace == "" {
 		err = errors.New("-namespace: must be the namespace that the injector runs in")
+	}
+	if c.rollouts && c.reportsListen == "" {
+		err = errors.Join(err, errors.New("-rollouts: needs -reports-listen: rollouts follow the reports of agents"))
+	}
+	if _, _, wrong := net.SplitHostPort(c.reportsListen); c.reportsListen != "" && wrong != nil {
+		err = errors.Join(err, errors.New("-reports-listen: must be HOST:PORT or :PORT"))
 	}
 	if c.drain < 0 {
 		err = errors.Join(err, errors.New("-drain: must not be negative"))

@@ -75,7 +75,7 @@ func newCluster(t testing.TB) *cluster {
 	must(t, c.Create(t.Context(), namespace))
 	c.namespace = namespace.Name
 	must(t, c.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: "default"}}))
-	if c.certificate, err = pki.SelfSigned(0, "127.0.0.1", "kms-injector."+ownNamespace+".svc"); err != nil {
+	if c.certificate, err = pki.SelfSigned(0, "127.0.0.1", "kms-injector."+ownNamespace+".svc", "kms-injector-reports."+ownNamespace+".svc"); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -114,10 +114,10 @@ func (c *cluster) folder(t testing.TB) string {
 
 // replica is a process of the injector.
 type replica struct {
-	process         *os.Process
-	ended           chan error
-	log             transcript.Transcript
-	Webhooks, Admin string // addresses
+	process                  *os.Process
+	ended                    chan error
+	log                      transcript.Transcript
+	Webhooks, Admin, Reports string // addresses
 }
 
 // start starts a replica and waits until it is ready.
@@ -159,7 +159,7 @@ func (r *replica) listening() error {
 			*replica
 		}
 		entry.replica = r
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "listening" {
+		if json.Unmarshal([]byte(line), &entry) == nil && r.Webhooks != "" {
 			return nil
 		}
 	}
@@ -184,29 +184,40 @@ func (r *replica) probe(path string) error {
 	return err
 }
 
-// register tells the API server of webhooks at an address, for the pods of this
-// namespace and of what is labelled so.
-func (c *cluster) register(t testing.TB, address string) {
+// configurations are of webhooks at an address, for the pods of this namespace.
+func (c *cluster) configurations(t testing.TB, address string) (*admissionregistration.MutatingWebhookConfiguration, *admissionregistration.ValidatingWebhookConfiguration) {
 	t.Helper()
 	mutating, validating := &admissionregistration.MutatingWebhookConfiguration{}, &admissionregistration.ValidatingWebhookConfiguration{}
 	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader([]byte(read(t, "testdata/webhooks.yaml"))), 4096)
 	must(t, decoder.Decode(mutating))
 	must(t, decoder.Decode(validating))
 	here := &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: c.namespace}}
-	at := func(config *admissionregistration.WebhookClientConfig, selector **metav1.LabelSelector) {
-		*config.URL = "https://" + address + *config.URL
-		config.CABundle, *selector = c.certificate.Certificate, here
-	}
 	for i := range mutating.Webhooks {
-		at(&mutating.Webhooks[i].ClientConfig, &mutating.Webhooks[i].NamespaceSelector)
+		*mutating.Webhooks[i].ClientConfig.URL = "https://" + address + *mutating.Webhooks[i].ClientConfig.URL
+		mutating.Webhooks[i].NamespaceSelector = here
 	}
 	for i := range validating.Webhooks {
-		at(&validating.Webhooks[i].ClientConfig, &validating.Webhooks[i].NamespaceSelector)
+		*validating.Webhooks[i].ClientConfig.URL = "https://" + address + *validating.Webhooks[i].ClientConfig.URL
+		validating.Webhooks[i].NamespaceSelector = here
+	}
+	mutating.Name, validating.Name = c.namespace, c.namespace
+	return mutating, validating
+}
+
+// register tells the API server of webhooks that serve by the certificate of
+// this test.
+func (c *cluster) register(t testing.TB, address string) {
+	t.Helper()
+	mutating, validating := c.configurations(t, address)
+	for i := range mutating.Webhooks {
+		mutating.Webhooks[i].ClientConfig.CABundle = c.certificate.Certificate
+	}
+	for i := range validating.Webhooks {
+		validating.Webhooks[i].ClientConfig.CABundle = c.certificate.Certificate
 	}
 	for _, o := range []client.Object{mutating, validating} {
-		o.SetName(c.namespace)
 		must(t, c.Create(t.Context(), o))
-		t.Cleanup(func() { _ = c.Delete(context.WithoutCancel(t.Context()), o) })
+		t.Cleanup(func() { c.remove(t, o) })
 	}
 	// An API server takes up new webhooks after a moment.
 	await(t, func() error {
@@ -216,6 +227,11 @@ func (c *cluster) register(t testing.TB, address string) {
 		}
 		return nil
 	})
+}
+
+func (c *cluster) remove(t testing.TB, o client.Object) {
+	t.Helper()
+	must(t, client.IgnoreNotFound(c.Delete(context.WithoutCancel(t.Context()), o)))
 }
 
 // pod asks for injection; "-" takes an annotation away.
@@ -230,6 +246,7 @@ func (c *cluster) pod(annotations map[string]string) *corev1.Pod {
 	}
 	user := int64(1000)
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: &user}
+	p.Spec.ServiceAccountName = "default"
 	p.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1"}}
 	return p
 }

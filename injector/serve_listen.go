@@ -21,19 +21,19 @@ const (
 	maxHeaderBytes    = 16 << 10
 )
 
-// hooks is the listener of the webhooks.
-type hooks struct {
+// endpoint is a listener over TLS and what answers there.
+type endpoint struct {
 	server   *http.Server
 	listener net.Listener
 }
 
-// newHooks opens the listener, so that a wrong address is an error at the start.
-func newHooks(address string, handler http.Handler, tls *tls.Config, log *slog.Logger) (*hooks, error) {
+// newEndpoint opens the listener, so that a wrong address is an error at the start.
+func newEndpoint(address string, handler http.Handler, tls *tls.Config, log *slog.Logger) (*endpoint, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	return &hooks{listener: listener, server: &http.Server{
+	return &endpoint{listener: listener, server: &http.Server{
 		Handler:           handler,
 		TLSConfig:         tls,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -46,15 +46,15 @@ func newHooks(address string, handler http.Handler, tls *tls.Config, log *slog.L
 }
 
 // serve serves until the context ends, and finishes what is under way then.
-func (h *hooks) serve(ctx context.Context) error {
+func (e *endpoint) serve(ctx context.Context) error {
 	finished := make(chan error, 1)
 	context.AfterFunc(ctx, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		finished <- h.server.Shutdown(ctx)
+		finished <- e.server.Shutdown(ctx)
 	})
-	if err := h.server.ServeTLS(h.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("answer webhooks: %w", err)
+	if err := e.server.ServeTLS(e.listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("answer on %s: %w", e.listener.Addr(), err)
 	}
 	return <-finished
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hanzoai/kms/injector/internal/certs"
 	"github.com/hanzoai/kms/injector/internal/cluster"
 	"github.com/hanzoai/kms/injector/internal/inject"
+	"github.com/hanzoai/kms/injector/internal/reports"
 	"github.com/hanzoai/kms/injector/internal/webhook"
 	"github.com/hanzoai/kms/internal/app/serve"
 )
@@ -18,18 +19,20 @@ import (
 // service is one replica.
 type service struct {
 	serveConfig
-	log     *slog.Logger
-	cluster *cluster.Cluster
-	keeper  *certs.Keeper
-	leader  *cluster.Leader
-	health  *health
-	hooks   *hooks
-	admin   *serve.Server
+	injection inject.Settings
+	log       *slog.Logger
+	cluster   *cluster.Cluster
+	keeper    *certs.Keeper
+	leader    *cluster.Leader
+	health    *health
+	hooks     *endpoint
+	reports   *endpoint // nil without
+	admin     *serve.Server
 }
 
 // newService opens the listeners, and asks the cluster for nothing yet.
 func newService(c serveConfig, injection inject.Settings, log *slog.Logger) (*service, error) {
-	s := &service{serveConfig: c, log: log}
+	s := &service{serveConfig: c, injection: injection, log: log}
 	config, err := cluster.Config()
 	if err != nil {
 		return nil, err
@@ -40,43 +43,51 @@ func newService(c serveConfig, injection inject.Settings, log *slog.Logger) (*se
 	if s.keeper, err = certs.New(config, c.certificates(log)); err != nil {
 		return nil, err
 	}
-	settings := func() inject.Settings { return injection }
-	auditor := cluster.NewAuditor(s.cluster, settings, c.uninjected(), log)
+	auditor := cluster.NewAuditor(s.cluster, s.settings, c.uninjected(), log)
 	if s.leader, err = cluster.NewLeader(config, c.namespace, c.lease, log, s.keeper.Rotator(), auditor); err != nil {
 		return nil, err
 	}
-	metrics := webhook.NewMetrics()
 	s.health = &health{certificates: s.keeper.Ready}
-	return s, s.open(s.webhooks(settings, metrics), newAdmin(s.health, metrics, auditor, s.keeper))
+	metrics, reported := webhook.NewMetrics(), reports.NewMetrics()
+	admin := newAdmin(s.health, metrics, auditor, s.keeper, reported)
+	return s, s.open(s.webhooks(metrics), admin, reported)
 }
 
 // certificates are those that are kept.
 func (c *serveConfig) certificates(log *slog.Logger) certs.Config {
-	return certs.Config{
-		Namespace: c.namespace, Secret: c.certificateSecret, Webhooks: c.webhookConfiguration, Log: log,
-		Leaves: []certs.Leaf{{Name: webhooksLeaf, DNSName: c.webhookService + "." + c.namespace + ".svc", Directory: c.certificateDir, Webhooks: true}},
+	leaves := []certs.Leaf{{Name: webhooksLeaf, DNSName: c.webhookService + "." + c.namespace + ".svc", Directory: c.certificateDir, Webhooks: true}}
+	if c.reportsListen != "" {
+		leaves = append(leaves, c.reportsCertificate())
 	}
+	return certs.Config{Namespace: c.namespace, Secret: c.certificateSecret, Webhooks: c.webhookConfiguration, Leaves: leaves, Log: log}
 }
 
 const webhooksLeaf = "webhooks"
 
-func (s *service) webhooks(settings func() inject.Settings, metrics *webhook.Metrics) http.Handler {
+func (s *service) webhooks(metrics *webhook.Metrics) http.Handler {
 	lookup := webhook.Lookup{Namespace: s.cluster.Namespace, ConfigMap: s.cluster.ConfigMap}
 	if s.secretWarnings {
 		lookup.Secret = s.cluster.SecretKeys
 	}
 	routes := http.NewServeMux()
-	routes.Handle("/pods", webhook.NewHandler(settings, lookup, s.log, metrics))
-	routes.Handle("/workloads", webhook.NewWorkloads(settings, lookup, s.uninjected(), s.log, metrics))
+	routes.Handle("/pods", webhook.NewHandler(s.settings, lookup, s.log, metrics))
+	routes.Handle("/workloads", webhook.NewWorkloads(s.settings, lookup, s.uninjected(), s.log, metrics))
 	return s.health.sendAway(routes)
 }
 
-func (s *service) open(webhooks, admin http.Handler) (err error) {
-	if s.hooks, err = newHooks(s.serveConfig.listen, webhooks, s.keeper.TLS(webhooksLeaf), s.log); err != nil {
+// open opens all listeners, so that a wrong address is an error at the start.
+func (s *service) open(webhooks, admin http.Handler, reported *reports.Metrics) (err error) {
+	if s.hooks, err = newEndpoint(s.listen, webhooks, s.keeper.TLS(webhooksLeaf), s.log); err != nil {
 		return err
 	}
+	if s.reportsListen != "" {
+		if err = s.openReports(reported); err != nil {
+			return err
+		}
+		s.log.Info("listening", "reports", s.reports.listener.Addr().String())
+	}
 	if s.admin, err = serve.Listen(serve.Config{Addr: s.adminListen, Handler: admin, Logger: s.log}); err != nil {
-		return errors.Join(err, s.hooks.listener.Close())
+		return err
 	}
 	s.log.Info("listening", "webhooks", s.hooks.listener.Addr().String(), "admin", s.admin.Addr().String())
 	return nil
@@ -91,7 +102,11 @@ func (s *service) run(ctx context.Context) error {
 		s.health.ending.Store(true)
 		time.AfterFunc(s.drain, end)
 	})()
-	return together(serving, s.admin.Run, s.cluster.Start, s.keeper.Start, s.answer, s.leader.Start)
+	parts := []func(context.Context) error{s.admin.Run, s.cluster.Start, s.keeper.Start, s.answer, s.leader.Start}
+	if s.reports != nil {
+		parts = append(parts, s.reports.serve)
+	}
+	return together(serving, parts...)
 }
 
 // answer serves the webhooks as soon as the namespaces are known.
