@@ -90,7 +90,7 @@ func (p *plan) edited(all []container, files, env []string) (list []container) {
 		p.editMounts(c, after, slices.Contains(files, c.Name), slices.Contains(env, c.Name))
 		p.editVariables(c, after, slices.Contains(env, c.Name))
 		if !sameFields(c.fields, after) {
-			c.raw, c.fields = raw(after), after
+			c.raw, c.fields = nil, after
 		}
 		list = append(list, c)
 	}

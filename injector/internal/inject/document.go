@@ -24,37 +24,46 @@ type object map[string]json.RawMessage
 
 // container is one that is not the agent's, or the agent's own.
 type container struct {
-	corev1.Container // its command without kms-agent
-	raw              json.RawMessage
+	corev1.Container                 // its command without kms-agent
+	raw              json.RawMessage // nil if the fields say more
 	fields           object
 	ours             bool
 	wrapped          bool // its command runs through kms-agent
 }
 
+// lists are those parts of a pod whose bytes matter.
+type lists struct {
+	Spec struct {
+		Volumes        []json.RawMessage `json:"volumes"`
+		InitContainers []json.RawMessage `json:"initContainers"`
+		Containers     []json.RawMessage `json:"containers"`
+	} `json:"spec"`
+}
+
 func read(text json.RawMessage) (*document, error) {
 	var d document
 	var compact bytes.Buffer // so that equal elements have equal bytes
-	var top object
+	var parts lists
 	err := json.Compact(&compact, text)
 	if err == nil {
 		err = utiljson.Unmarshal(compact.Bytes(), &d.pod)
 	}
 	if err == nil {
-		err = json.Unmarshal(compact.Bytes(), &top)
+		err = utiljson.Unmarshal(compact.Bytes(), &parts)
 	}
-	spec, err := members(top["spec"], err)
-	d.volumes, err = elements(spec["volumes"], err)
-	d.inits, err = containers(spec["initContainers"], d.pod.Spec.InitContainers, err)
-	d.apps, err = containers(spec["containers"], d.pod.Spec.Containers, err)
+	d.volumes = parts.Spec.Volumes
+	d.inits, err = containers(parts.Spec.InitContainers, d.pod.Spec.InitContainers, err)
+	d.apps, err = containers(parts.Spec.Containers, d.pod.Spec.Containers, err)
 	d.injected = slices.ContainsFunc(slices.Concat(d.inits, d.apps), func(c container) bool { return c.ours })
 	return &d, err
 }
 
-func members(raw json.RawMessage, before error) (o object, err error) {
-	if raw == nil || before != nil {
-		return nil, before
+// text is the container as it is to be written.
+func (c container) text() json.RawMessage {
+	if c.raw == nil {
+		return raw(c.fields)
 	}
-	return o, json.Unmarshal(raw, &o)
+	return c.raw
 }
 
 // elements is nil for a list that is not there.
@@ -65,8 +74,7 @@ func elements(raw json.RawMessage, before error) (list []json.RawMessage, err er
 	return list, json.Unmarshal(raw, &list)
 }
 
-func containers(raw json.RawMessage, typed []corev1.Container, before error) ([]container, error) {
-	list, err := elements(raw, before)
+func containers(list []json.RawMessage, typed []corev1.Container, err error) ([]container, error) {
 	if err == nil && len(list) != len(typed) {
 		err = errors.New("its containers cannot be told apart")
 	}
@@ -76,8 +84,7 @@ func containers(raw json.RawMessage, typed []corev1.Container, before error) ([]
 	found := make([]container, len(list))
 	for i := range list {
 		found[i] = container{Container: typed[i], raw: list[i], ours: isOurs(typed[i].Name)}
-		found[i].fields, err = members(list[i], err)
-		if err == nil && found[i].fields == nil {
+		if err = json.Unmarshal(list[i], &found[i].fields); err == nil && found[i].fields == nil {
 			err = errors.New("one of its containers is null")
 		}
 		if err != nil {

@@ -101,14 +101,31 @@ func (d *Denied) Error() string {
 	return "kms-injector: " + strings.Join(shown, "; ")
 }
 
+// Pod is one that was read.
+type Pod struct{ document *document }
+
+// Read reads a pod, for those who ask more than one thing about it.
+func Read(text json.RawMessage) (Pod, error) {
+	d, err := read(text)
+	if err != nil {
+		return Pod{}, fmt.Errorf("read the pod: %w", err)
+	}
+	return Pod{d}, nil
+}
+
 // Inject decides about one pod. Its error is a *Denied if the pod cannot be
 // injected as its annotations ask, and any other if it is no pod.
 func Inject(s Settings, r Request) (Result, error) {
-	d, err := read(r.Pod)
+	pod, err := Read(r.Pod)
 	if err != nil {
-		return Result{}, fmt.Errorf("read the pod: %w", err)
+		return Result{}, err
 	}
-	p := newPlan(s, r, d)
+	return pod.Inject(s, r)
+}
+
+// Inject decides about the pod, whatever pod the request has.
+func (pod Pod) Inject(s Settings, r Request) (Result, error) {
+	p := newPlan(s, r, pod.document)
 	if skip := p.skip(r); skip != "" {
 		return Result{Warnings: p.warnings.bounded(), Skipped: strings.TrimPrefix(skip, notAsked)}, nil
 	}
@@ -124,11 +141,17 @@ func Inject(s Settings, r Request) (Result, error) {
 // Profile is the ConfigMap in the pod's namespace that holds defaults for this
 // pod, "" for none. Its content belongs into the request.
 func Profile(s Settings, r Request) string {
-	d, err := read(r.Pod)
+	pod, err := Read(r.Pod)
 	if err != nil {
 		return ""
 	}
-	return newPlan(s, r, d).text1("profile")
+	return pod.Profile(s, r.Namespace)
+}
+
+// Profile is the ConfigMap with defaults for the pod, given the annotations of
+// its namespace.
+func (pod Pod) Profile(s Settings, namespace map[string]string) string {
+	return newPlan(s, Request{Namespace: namespace}, pod.document).text1("profile")
 }
 
 // plan is one injection in the making.

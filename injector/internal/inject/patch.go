@@ -62,12 +62,13 @@ func (o *operations) containers(path string, before, after []container) {
 			o.fields(at, before[i].fields, after[i].fields)
 		}
 	}
-	edited := texts(after)
 	if before == nil {
-		o.list(path, nil, edited)
+		o.list(path, nil, texts(after))
 		return
 	}
-	o.list(path, edited[:len(before)], edited)
+	for _, c := range after[len(before):] {
+		o.add("add", path+"/-", c.text())
+	}
 }
 
 func (o *operations) fields(path string, before, after object) {
@@ -101,7 +102,7 @@ func escape(name string) string {
 
 func texts(list []container) (texts []json.RawMessage) {
 	for _, c := range list {
-		texts = append(texts, c.raw)
+		texts = append(texts, c.text())
 	}
 	return texts
 }

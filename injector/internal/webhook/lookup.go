@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -33,17 +32,14 @@ type Lookup struct {
 // waits 5 s, and what it says by itself then helps nobody.
 const patience = 2 * time.Second
 
-// complete adds to the request what the cluster says.
-func (l Lookup) complete(ctx context.Context, s inject.Settings, namespace string, r *inject.Request) (err error) {
+// complete adds to the request about a pod what the cluster says.
+func (l Lookup) complete(ctx context.Context, s inject.Settings, namespace string, pod inject.Pod, r *inject.Request) (err error) {
 	if l.Namespace != nil {
 		if r.Namespace, err = l.Namespace(ctx, namespace); err != nil {
 			return fmt.Errorf("read the annotations of namespace %s: %w", namespace, err)
 		}
 	}
-	if !mayNameProfile(s, r) {
-		return nil
-	}
-	name := inject.Profile(s, *r)
+	name := pod.Profile(s, r.Namespace)
 	if l.ConfigMap == nil || len(validation.IsDNS1123Subdomain(name)) > 0 {
 		return nil // package inject says what is wrong with the name
 	}
@@ -58,14 +54,6 @@ func (l Lookup) complete(ctx context.Context, s inject.Settings, namespace strin
 	}
 	r.Profile = data
 	return nil
-}
-
-// mayNameProfile saves most pods from being decoded once more. One that it
-// misses, since an escape is in the name, is refused for a profile that is not
-// there.
-func mayNameProfile(s inject.Settings, r *inject.Request) bool {
-	const full = inject.Prefix + "profile"
-	return bytes.Contains(r.Pod, []byte(full)) || r.Namespace[full] != "" || s.Defaults["profile"] != ""
 }
 
 // Of the 4096 bytes that an API server shows of warnings, package inject leaves

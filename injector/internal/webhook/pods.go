@@ -36,10 +36,13 @@ func (p pods) decide(ctx context.Context, r *admissionv1.AdmissionRequest) answe
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	settings := p.settings()
-	request := inject.Request{Pod: r.Object.Raw, Operation: string(r.Operation), Subresource: r.SubResource}
-	unknown := p.lookup.complete(ctx, settings, r.Namespace, &request)
-	result, err := inject.Inject(settings, request)
+	pod, err := inject.Read(r.Object.Raw)
+	if err != nil {
+		return decided(inject.Result{}, err)
+	}
+	settings, request := p.settings(), inject.Request{Operation: string(r.Operation), Subresource: r.SubResource}
+	unknown := p.lookup.complete(ctx, settings, r.Namespace, pod, &request)
+	result, err := pod.Inject(settings, request)
 	a := decided(result, err)
 	switch {
 	case a.decision == skipped && result.Config == nil:

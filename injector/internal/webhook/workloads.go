@@ -56,16 +56,20 @@ func (w workloads) decide(ctx context.Context, r *admissionv1.AdmissionRequest) 
 }
 
 // about is what there will be to say about the pods.
-func (w workloads) about(ctx context.Context, namespace string, pod workload.Object) ([]string, error) {
-	text, err := json.Marshal(pod)
+func (w workloads) about(ctx context.Context, namespace string, template workload.Object) ([]string, error) {
+	text, err := json.Marshal(template)
 	if err != nil {
 		return nil, err
 	}
-	settings, request := w.settings(), inject.Request{Pod: text, Operation: "CREATE"}
-	if err := w.lookup.complete(ctx, settings, namespace, &request); err != nil {
+	pod, err := inject.Read(text)
+	if err != nil {
 		return nil, err
 	}
-	result, err := inject.Inject(settings, request)
+	settings, request := w.settings(), inject.Request{Operation: "CREATE"}
+	if err := w.lookup.complete(ctx, settings, namespace, pod, &request); err != nil {
+		return nil, err
+	}
+	result, err := pod.Inject(settings, request)
 	problem := new(inject.Denied)
 	asks := errors.As(err, &problem) || result.Config != nil
 	switch {
