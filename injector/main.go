@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/hanzoai/kms/injector/internal/inject"
 	"github.com/hanzoai/kms/injector/internal/render"
 	"github.com/hanzoai/kms/internal/app"
 )
@@ -69,12 +70,13 @@ Warnings and denials go to stderr. If a pod is denied nothing is printed, and th
 exit code is 1; it is 2 for a bad command line.`
 
 func renderFile(args []string, stdout, stderr io.Writer) error {
-	var file string
+	var file, reports string
 	var s settings
 	var namespace textsFlag
 	f := app.NewFlags(name+" render", aboutRender)
 	f.String(&file, "f", "-", "`FILE` of manifests, - for the standard input")
 	f.String(&namespace.text, "namespace-annotations", "", "annotations of the pods' namespace, as an `OBJECT` in YAML or JSON: '{kms.hanzo.ai/env: prod}'")
+	f.String(&reports, "reports-url", "", "`URL` that agents report to, where the cluster's injector takes reports; of the authorities that it adds nothing is known here")
 	s.flags(f)
 	err := f.Parse(args, os.LookupEnv)
 	if answer := (*app.Answer)(nil); errors.As(err, &answer) {
@@ -84,6 +86,9 @@ func renderFile(args []string, stdout, stderr io.Writer) error {
 	injection, invalid := s.parse()
 	if err = errors.Join(err, wrong, invalid); err != nil {
 		return &badCommand{err}
+	}
+	if reports != "" {
+		injection.Reports = &inject.ReportSettings{URL: reports}
 	}
 	in, err := readFile(file)
 	if err != nil {

@@ -25,7 +25,7 @@ func render(t testing.TB, manifest string, flags ...string) (stdout, stderr stri
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return run(append([]string{"render", "-image", "ghcr.io/hanzoai/kms-agent:test", "-f", file}, flags...)...)
+	return run(append([]string{"render", "-image", "ghcr.io/hanzoai/kms-agent:test", "-reports-url", "https://kms-injector-reports.kms.svc:8444/report", "-rollouts", "-f", file}, flags...)...)
 }
 
 func run(args ...string) (stdout, stderr string, code int) {
@@ -183,6 +183,11 @@ func TestABadCommandLineIsCodeTwo(t *testing.T) {
 		{[]string{"render", "-image-pull-policy", "Sometimes"}, "Always, IfNotPresent or Never"},
 		{[]string{"render", "-defaults", "{pol-interval: 1s}"}, `"pol-interval" cannot be a default`},
 		{[]string{"render", "-defaults", `{inject: "true"}`}, `"inject" cannot be a default`},
+		{[]string{"serve"}, "-namespace: must be the namespace"},
+		{[]string{"serve", "-namespace=kms", "-rollouts"}, "-rollouts: needs -reports-listen"},
+		{[]string{"serve", "-namespace=kms", "-reports-listen=8444"}, "-reports-listen: must be HOST:PORT"},
+		{[]string{"serve", "-namespace=kms", "-drain=-1s", "-image="}, "-drain: must not be negative"},
+		{[]string{"serve", "-namespace=kms", "-drain=-1s", "-image="}, "-image: must be"},
 		{[]string{"render", "-namespace-annotations", "env=prod"}, "-namespace-annotations: must be an object"},
 		{[]string{"render", "-namespace-annotations", "{a: [1]}", "-openshift=perhaps"}, "-namespace-annotations: must be an object"},
 	} {
@@ -205,6 +210,7 @@ func TestHelpTeaches(t *testing.T) {
 	for args, want := range map[string]string{
 		"-h":        "kms-injector render [-f FILE]",
 		"render -h": "helm template . | kms-injector render",
+		"serve -h":  "-secret-warnings",
 		"version":   "kms-injector ",
 	} {
 		if out, _, code := run(strings.Fields(args)...); code != 0 || !strings.Contains(out, want) {

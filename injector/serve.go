@@ -43,7 +43,6 @@ type serveConfig struct {
 	reportsListen        string
 	reportsService       string
 	reportsDir           string
-	rollouts             bool
 	drain                time.Duration
 	level                slog.Level
 }
@@ -61,7 +60,6 @@ func (c *serveConfig) flags(f *app.Flags) {
 	f.String(&c.reportsListen, "reports-listen", "", "`ADDRESS` where agents report how their pods are, over TLS, such as :8444; without it none do")
 	f.String(&c.reportsService, "reports-service", "kms-injector-reports", "`NAME` of the Service of that listener: its certificate is for NAME.NAMESPACE.svc")
 	f.String(&c.reportsDir, "reports-certificate-dir", "", "`DIRECTORY` with the tls.crt, tls.key and ca.crt of that listener, if somebody else makes them")
-	f.Bool(&c.rollouts, "rollouts", false, "roll the owners of pods that ask for it when secrets change; it takes reports, and the right to patch Deployments, StatefulSets and DaemonSets")
 	f.Duration(&c.drain, "drain", 5*time.Second, "how long the webhooks serve on after SIGTERM, until nobody is sent here any more")
 	f.Level(&c.level, "log-level", slog.LevelInfo, "least `LEVEL` of the log: debug, info, warn or error")
 	c.settings.flags(f)
@@ -71,7 +69,7 @@ func (c *serveConfig) check() (err error) {
 	if c.namespace == "" {
 		err = errors.New("-namespace: must be the namespace that the injector runs in")
 	}
-	if c.rollouts && c.reportsListen == "" {
+	if c.Rollouts && c.reportsListen == "" {
 		err = errors.Join(err, errors.New("-rollouts: needs -reports-listen: rollouts follow the reports of agents"))
 	}
 	if _, _, wrong := net.SplitHostPort(c.reportsListen); c.reportsListen != "" && wrong != nil {

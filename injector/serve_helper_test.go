@@ -19,6 +19,7 @@ import (
 	admissionregistration "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -71,6 +72,7 @@ func newCluster(t testing.TB) *cluster {
 	}
 	own := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ownNamespace}}
 	must(t, client.IgnoreAlreadyExists(c.Create(t.Context(), own)))
+	c.grant(t)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Annotations: map[string]string{"kms.hanzo.ai/env": "prod"}}}
 	must(t, c.Create(t.Context(), namespace))
 	c.namespace = namespace.Name
@@ -79,6 +81,17 @@ func newCluster(t testing.TB) *cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// grant gives the injectors of all tests their rights.
+func (c *cluster) grant(t testing.TB) {
+	t.Helper()
+	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(read(t, "testdata/rights.yaml")), 4096)
+	for range 4 {
+		var o unstructured.Unstructured
+		must(t, decoder.Decode(&o))
+		must(t, client.IgnoreAlreadyExists(c.Create(t.Context(), &o)))
+	}
 }
 
 // HandleWarningHeader keeps the warnings that a client sees.
@@ -102,7 +115,8 @@ func (c *cluster) folder(t testing.TB) string {
 	folder := t.TempDir()
 	kubeconfig := clientcmdapi.NewConfig()
 	kubeconfig.Clusters["test"] = &clientcmdapi.Cluster{Server: c.config.Host, CertificateAuthorityData: c.config.CAData}
-	kubeconfig.AuthInfos["test"] = &clientcmdapi.AuthInfo{ClientCertificateData: c.config.CertData, ClientKeyData: c.config.KeyData}
+	kubeconfig.AuthInfos["test"] = &clientcmdapi.AuthInfo{ClientCertificateData: c.config.CertData, ClientKeyData: c.config.KeyData,
+		Impersonate: "system:serviceaccount:" + ownNamespace + ":kms-injector"}
 	kubeconfig.Contexts["test"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "test"}
 	kubeconfig.CurrentContext = "test"
 	must(t, clientcmd.WriteToFile(*kubeconfig, filepath.Join(folder, "kubeconfig")))

@@ -23,7 +23,7 @@ func (s *service) openReports(metrics *reports.Metrics) (err error) {
 	if err != nil {
 		return err
 	}
-	handler := reports.NewHandler(reports.Options{Client: s.cluster, Rollouts: s.rollouts, Instance: host, Log: s.log, Metrics: metrics})
+	handler := reports.NewHandler(reports.Options{Client: s.cluster, Rollouts: s.Rollouts, Instance: host, Log: s.log, Metrics: metrics})
 	s.reports, err = newEndpoint(s.reportsListen, handler, s.keeper.TLS(reportsLeaf), s.log)
 	return err
 }
@@ -33,7 +33,7 @@ func (s *service) openReports(metrics *reports.Metrics) (err error) {
 func (s *service) settings() inject.Settings {
 	now := s.injection
 	if s.reports != nil {
-		now.Reports, now.Rollouts = &inject.ReportSettings{URL: s.reportsURL(), CA: s.keeper.CA(reportsLeaf)}, s.rollouts
+		now.Reports = &inject.ReportSettings{URL: s.reportsURL(), CA: s.keeper.CA(reportsLeaf)}
 	}
 	return now
 }

@@ -28,6 +28,7 @@ func (s *settings) flags(f *app.Flags) {
 	f.StringList(&s.Servers, "servers", nil, "further `ADDRESSES` that pods may name, as https://kms.example.com or https://*.example.com")
 	f.String(&s.defaults.text, "defaults", "", "what holds for pods that say nothing else, as an `OBJECT` in YAML or JSON whose names are those of annotations without kms.hanzo.ai/: '{poll-interval: 30s}'")
 	f.Bool(&s.ClassicSidecars, "classic-sidecars", false, "the cluster has no native sidecars, as before Kubernetes 1.29")
+	f.Bool(&s.Rollouts, "rollouts", false, "the injector rolls the owners of pods that ask for it when secrets change; it takes reports, and the right to patch Deployments, StatefulSets and DaemonSets")
 	f.Bool(&s.OpenShift, "openshift", false, "the cluster gives each namespace its own users")
 }
 
