@@ -102,3 +102,28 @@ func TestRightsGoWithWhatIsSwitchedOn(t *testing.T) {
 		})
 	}
 }
+
+// The tests of reports try these with a real API server.
+func TestPoliciesAreThoseThatReportsAreTestedWith(t *testing.T) {
+	text, err := os.ReadFile("../../injector/internal/reports/testdata/policies.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := strings.ReplaceAll(string(text), "system:serviceaccount:kms:", "system:serviceaccount:vault:")
+	tested, m := parse(t, own), template(t, "injector.reports.enabled=true", "injector.reports.rollouts=true")
+	for id, object := range tested {
+		switch want := object.(type) {
+		case *admissionv1.ValidatingAdmissionPolicy:
+			if diff := cmp.Diff(want.Spec, get[*admissionv1.ValidatingAdmissionPolicy](t, m, id).Spec); diff != "" {
+				t.Errorf("%s (-tested +chart):\n%s", id, diff)
+			}
+		case *admissionv1.ValidatingAdmissionPolicyBinding:
+			if diff := cmp.Diff(want.Spec, get[*admissionv1.ValidatingAdmissionPolicyBinding](t, m, id).Spec); diff != "" {
+				t.Errorf("%s (-tested +chart):\n%s", id, diff)
+			}
+		}
+	}
+	if got := len(all[*admissionv1.ValidatingAdmissionPolicy](m)); got != 2 || len(tested) != 4 {
+		t.Errorf("the chart has %d policies, %d objects are tested", got, len(tested))
+	}
+}

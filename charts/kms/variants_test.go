@@ -23,7 +23,7 @@ func TestInEveryVariant(t *testing.T) {
 		{"a warning never stands in the way", warningsStandInNoWay},
 		{"webhooks lead to Services of the release, and their bundle is the keeper's", webhooksLeadToServices},
 		{"rights name what they are for", rightsAreNamed},
-		{"the status of pods is given only under a policy", podStatusIsUnderAPolicy},
+		{"what is given as a whole is held to a part by a policy", policiesGoWithRights},
 	}
 	for variant, values := range variants {
 		t.Run(variant, func(t *testing.T) {
@@ -133,18 +133,13 @@ func rightsAreNamed(t *testing.T, m manifests) {
 	}
 }
 
-func podStatusIsUnderAPolicy(t *testing.T, m manifests) {
-	given := slices.ContainsFunc(rules(m), func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, "pods/status") })
-	if !given {
-		return
-	}
-	policy := get[*admissionv1.ValidatingAdmissionPolicy](t, m, "ValidatingAdmissionPolicy/kms-injector-reports")
-	binding := get[*admissionv1.ValidatingAdmissionPolicyBinding](t, m, "ValidatingAdmissionPolicyBinding/kms-injector-reports")
-	if binding.Spec.PolicyName != policy.Name || !slices.Equal(binding.Spec.ValidationActions, []admissionv1.ValidationAction{admissionv1.Deny}) || *policy.Spec.FailurePolicy != admissionv1.Fail {
-		t.Errorf("the policy does not hold: %v", binding.Spec)
-	}
-	if !strings.Contains(policy.Spec.MatchConditions[0].Expression, "'system:serviceaccount:vault:kms-injector'") {
-		t.Error("the policy is for somebody else")
+// policiesGoWithRights: neither right could be given to one field alone.
+func policiesGoWithRights(t *testing.T, m manifests) {
+	for resource, name := range map[string]string{"pods/status": "kms-injector-pod-status", "deployments": "kms-injector-rollouts"} {
+		given := slices.ContainsFunc(rules(m), func(r rbacv1.PolicyRule) bool { return slices.Contains(r.Resources, resource) })
+		if held := m["ValidatingAdmissionPolicy/"+name] != nil && m["ValidatingAdmissionPolicyBinding/"+name] != nil; held != given {
+			t.Errorf("the right to %s is given: %t, and held by a policy: %t", resource, given, held)
+		}
 	}
 }
 
