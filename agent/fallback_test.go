@@ -124,10 +124,15 @@ func TestOneThatStartsInAnOutageHasItsFallbackInEachMode(t *testing.T) {
 	}
 	t.Run("exec", func(t *testing.T) {
 		away := s.outage(t, http.StatusServiceUnavailable)
-		p := s.pod.forExec(t, object{"onChange": "restart"}).with(t, object{"server": away.URL, "fallback": object{"directory": fallback(t, stale), "after": "1s"}})
+		p := s.pod.forExec(t, object{"onChange": "restart"}).with(t, object{"server": away.URL, "fallback": object{"directory": fallback(t, stale), "after": "1s"}, "listen": freeAddress(t)})
 		a := p.supervise(t, `echo "A is $A"; read -r line`)
 		a.says("A is " + stale)
 		a.says("started from the fallback", "StaleFallback")
+		for _, path := range []string{"/startupz", "/readyz"} {
+			if status, text := get(t, p.listen(t), path); status != http.StatusOK {
+				t.Errorf("%s is %d, %s", path, status, text)
+			}
+		}
 		away.status.Store(0)
 		a.says("A is " + fresh)
 	})

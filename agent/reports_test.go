@@ -236,6 +236,7 @@ func TestAReportIsTriedAgainOnlyWhereThatMayHelp(t *testing.T) {
 				l.expect(fmt.Sprint("try ", n+1), report{Reason: "Synced", Revision: 1})
 			}
 			p.awaitReports(t, test.result, 1)
+			p.awaitCount(t, `polls_total{result="unchanged"}`, 2)
 			l.expectNoMore(test.name)
 			a.terminate()
 			a.expectCleanLog("canary")

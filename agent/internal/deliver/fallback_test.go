@@ -46,7 +46,7 @@ func (k *kms) fallingBack(t *testing.T, dir, fallback, more string, notify ...co
 	if !strings.Contains(more, `"sources"`) {
 		more += `, "sources": [{"project": "app", "environment": "prod"}]`
 	}
-	c, err := config.Parse(fmt.Appendf(nil, `{"version": 1, "directory": %q, "fallback": {"directory": %q},
+	c, err := config.Parse(fmt.Appendf(nil, `{"version": 1, "directory": %q, "fallback": {"directory": %q, "after": "20s"},
 		"credentials": {"clientIdFile": "/unused", "clientSecretFile": "/unused"}%s}`, dir, fallback, more))
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestTheFallbackIsForAServerThatIsAwayAndForNothingElse(t *testing.T) {
 				test.spoil(k)
 				agent, log := k.fallingBack(t, dir, fallback, "")
 				end := keep(t, agent)
-				time.Sleep(28 * time.Second) // and one of keep
+				time.Sleep(18 * time.Second) // and one of keep
 				synctest.Wait()
 				if _, err := os.Lstat(dir + "/A"); err == nil {
 					t.Error("there are files before the time of the fallback")
@@ -202,7 +202,7 @@ func readState(t *testing.T, dir string) string {
 func TestAnAgentThatStartsAgainKeepsTheFallbackAndSaysSo(t *testing.T) {
 	a := startApp(t)
 	dir, fallback := memoryDir(t), mounted(t, "A=fallback")
-	run := func(k *kms, serverBack time.Duration) (log string) {
+	run := func(k *kms, back bool) (log string) {
 		synctest.Test(t, func(t *testing.T) {
 			agent, text := k.fallingBack(t, dir, fallback, `, "pollInterval": "24h"`, a.target())
 			end := keep(t, agent)
@@ -210,9 +210,11 @@ func TestAnAgentThatStartsAgainKeepsTheFallbackAndSaysSo(t *testing.T) {
 			if problem := agent.NotReady(); problem != "" {
 				t.Errorf("not ready: %s", problem)
 			}
-			recovery := time.AfterFunc(serverBack, func() { k.fail(0) })
-			defer recovery.Stop()
-			time.Sleep(10 * time.Minute)
+			time.Sleep(10 * time.Hour)
+			if back {
+				k.fail(0)
+				time.Sleep(2 * time.Minute)
+			}
 			synctest.Wait()
 			end()
 			log = text.String()
@@ -221,22 +223,22 @@ func TestAnAgentThatStartsAgainKeepsTheFallbackAndSaysSo(t *testing.T) {
 	}
 	k := &kms{status: -1}
 	k.set("A=1")
-	run(k, time.Hour)
+	run(k, false)
 	before := setStates(t, dir)
 	remount(t, fallback, "..2026_01_03", "A=another") // is for starts only
-	if log := run(k, time.Hour); strings.Count(log, "still those of the fallback") != 1 || strings.Contains(log, "started from") {
+	if log := run(k, false); strings.Count(log, "still those of the fallback") != 1 || strings.Contains(log, "started from") {
 		t.Errorf("the second agent logs %s", log)
 	}
 	if diff := cmp.Diff(before, setStates(t, dir)); diff != "" {
 		t.Errorf("the second agent: %s", diff)
 	}
 	a.expectSilence(t)
-	run(k, 5*time.Minute)
+	run(k, true)
 	if diff := cmp.Diff([]string{"A=1"}, visible(t, dir)); diff != "" {
 		t.Error(diff)
 	}
 	a.expect(t, "HUP")
-	if log := run(k, time.Hour); strings.Contains(log, "StaleFallback") {
+	if log := run(k, true); strings.Contains(log, "StaleFallback") {
 		t.Errorf("the last agent logs %s", log)
 	}
 	a.expectSilence(t)
@@ -315,7 +317,7 @@ func TestInitStartsFromTheFallbackAndEndsWell(t *testing.T) {
 		want     deliver.Reason // "" for success
 		took     time.Duration
 	}{
-		{"after its time", -1, []string{"A=fallback"}, 2 * time.Minute, "", 30 * time.Second},
+		{"after its time", -1, []string{"A=fallback"}, 2 * time.Minute, "", 20 * time.Second},
 		{"at the end of a shorter one", 503, []string{"A=fallback"}, 10 * time.Second, "", 10 * time.Second},
 		{"with nothing to fall back to", -1, nil, 2 * time.Minute, deliver.Unreachable, 2 * time.Minute},
 		{"after a refusal", 403, []string{"A=fallback"}, 2 * time.Minute, deliver.Forbidden, 0},
