@@ -20,9 +20,13 @@ import (
 const name = "kms-agent"
 
 func main() {
-	// The signals of exec are its command's.
-	if len(os.Args) > 1 && os.Args[1] == "exec" {
-		app.Exit(name, execute(os.Args[2:], os.Stderr))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "exec": // its signals are its command's
+			app.Exit(name, execute(os.Args[2:], os.Stderr))
+		case "run":
+			restQuietly()
+		}
 	}
 	app.Main(name, run)
 }

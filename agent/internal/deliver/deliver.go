@@ -24,6 +24,7 @@ type Agent struct {
 	dir     Dir
 
 	known      state    // what lies in the directory
+	sighting   sighting // of it
 	configured string   // the fingerprint of the configuration, once it was made
 	variables  []string // as they were last fetched; nil where nobody wants them
 	wantsEnv   bool
@@ -82,7 +83,7 @@ func (a *Agent) Once(ctx context.Context) (changed bool, err error) {
 // cursor is what need not be read again; nil where the set is not in place as
 // this configuration wants it.
 func (a *Agent) cursor(print string) Cursor {
-	if len(a.outputs) > 0 && !a.dir.complete(a.known) {
+	if len(a.outputs) > 0 && !a.sighting.complete(a.dir, a.known) {
 		a.dir.Settled = "" // somebody was at it
 		return nil
 	}
