@@ -156,6 +156,26 @@ func TestAReplicaThatEndsRefusesNoPod(t *testing.T) {
 	}
 }
 
+// An API server keeps its connection for as long as it may.
+func TestAPIServersLeaveAReplicaThatIsAboutToEnd(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	first, second := c.start(t, "-drain=1h"), c.start(t)
+	c.register(t, balance(t, first, second))
+	must(t, c.Create(t.Context(), c.pod(nil)))
+	if first.injected(t) != "1" {
+		t.Fatal("the first replica was not asked")
+	}
+	first.signal(t, syscall.SIGTERM)
+	await(t, func() error {
+		must(t, c.Create(t.Context(), c.pod(nil)))
+		if second.injected(t) == "0" {
+			return errors.New("the second replica is not asked")
+		}
+		return nil
+	})
+}
+
 func TestNoPodComesToBeNakedWhenAReplicaIsKilled(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

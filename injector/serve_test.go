@@ -3,6 +3,7 @@ package main_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,14 +179,13 @@ func TestWhoeverWritesAWorkloadIsWarned(t *testing.T) {
 func TestAPodThatRunsWithoutItsSecretsIsTold(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	naked, injected, refusing, windows := c.pod(nil), c.pod(nil), c.pod(map[string]string{"inject": "false"}), c.pod(nil)
+	naked, another, injected, refusing, windows := c.pod(nil), c.pod(nil), c.pod(nil), c.pod(map[string]string{"inject": "false"}), c.pod(nil)
 	injected.Annotations["kms.hanzo.ai/status"] = "{}"
 	windows.Spec.OS, windows.Spec.SecurityContext = &corev1.PodOS{Name: corev1.Windows}, nil
 	for _, pod := range []*corev1.Pod{naked, injected, refusing, windows} {
 		must(t, c.Create(t.Context(), pod))
 	}
 	r := c.start(t)
-	c.register(t, r.Webhooks)
 	counted := func(want string) {
 		t.Helper()
 		await(t, func() error {
@@ -196,21 +196,25 @@ func TestAPodThatRunsWithoutItsSecretsIsTold(t *testing.T) {
 		})
 	}
 	counted("1")
+	must(t, c.Create(t.Context(), another))
+	counted("2")
+	must(t, c.Delete(t.Context(), another, client.GracePeriodSeconds(0)))
+	counted("1")
 	var events eventsv1.EventList
 	await(t, func() error {
 		must(t, c.List(t.Context(), &events, client.InNamespace(c.namespace)))
-		if len(events.Items) == 0 {
-			return errors.New("there is no Event")
+		if len(events.Items) != 2 {
+			return fmt.Errorf("there are %d Events", len(events.Items))
 		}
 		return nil
 	})
-	e := events.Items[0]
-	if len(events.Items) != 1 || e.Reason != "NotInjected" || e.Type != "Warning" || e.Regarding.UID != naked.UID || e.Regarding.Name != naked.Name ||
+	e := events.Items[slices.IndexFunc(events.Items, func(e eventsv1.Event) bool { return e.Regarding.UID == naked.UID })]
+	if e.Reason != "NotInjected" || e.Type != "Warning" || e.Regarding.Name != naked.Name ||
 		!strings.Contains(e.Note, "delete the pod and create it anew") {
 		t.Errorf("%+v", events.Items)
 	}
-	second := c.pod(nil)
-	must(t, c.Create(t.Context(), second))
+	c.register(t, r.Webhooks)
+	must(t, c.Create(t.Context(), c.pod(nil)))
 	must(t, c.Delete(t.Context(), naked, client.GracePeriodSeconds(0)))
 	await(t, func() error {
 		if _, metrics, _ := r.get("/metrics"); strings.Contains(metrics, "kms_injector_naked_pods{namespace=\""+c.namespace) {
