@@ -71,8 +71,9 @@ func TestAPodThatHasTheNameOfAnotherIsNotTouched(t *testing.T) {
 		t.Errorf("no pod: %d %s", w.Code, w.Body)
 	}
 	second := c.pod(named)
+	c.patchStatus(c.admin, second, `{"status":{"conditions":[{"type":"kms.hanzo.ai/SecretsReady","status":"False","reason":"Forbidden","message":"the identity may not read the secrets: grant it"}]}}`)
 	if w := s.send(token, `{"reason":"Forbidden"}`); w.Code != http.StatusGone {
-		t.Errorf("another pod: %d %s", w.Code, w.Body)
+		t.Errorf("another pod that says the same already: %d %s", w.Code, w.Body)
 	}
 	// It is replaced between the look at it and the patch.
 	third := second
@@ -143,6 +144,7 @@ func TestAnAnswerAboutATokenHoldsForAShortWhile(t *testing.T) {
 
 func TestAnAnswerThatLacksSomethingIsARefusal(t *testing.T) {
 	for name, change := range map[string]func(*authenticationv1.TokenReviewStatus){
+		"nobody":           func(s *authenticationv1.TokenReviewStatus) { s.Authenticated = false },
 		"no audiences":     func(s *authenticationv1.TokenReviewStatus) { s.Audiences = nil },
 		"another audience": func(s *authenticationv1.TokenReviewStatus) { s.Audiences = []string{"vault"} },
 		"a person":         func(s *authenticationv1.TokenReviewStatus) { s.User.Username = "jane" },
