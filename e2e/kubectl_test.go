@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,18 +17,34 @@ import (
 	"time"
 )
 
-// kubeconfig is the cluster to test. A person's own KUBECONFIG is not touched.
+// kubeconfig is the cluster to test.
 func kubeconfig(t *testing.T) string {
 	t.Helper()
-	if named := os.Getenv("KMS_E2E_KUBECONFIG"); named != "" {
-		return named
+	config, err := findKubeconfig()
+	if err != nil {
+		t.Fatal(err)
 	}
-	ours := filepath.Join(os.TempDir(), "hanzo-kms-cluster", "pki", "admin.kubeconfig")
-	if os.Getenv("KUBECONFIG") != ours {
-		t.Fatal("run this by e2e/cluster/in, in the network of a node that make cluster-up started, or name another cluster's kubeconfig in KMS_E2E_KUBECONFIG")
-	}
-	return ours
+	return config
 }
+
+// findKubeconfig leaves a person's own KUBECONFIG alone.
+func findKubeconfig() (string, error) {
+	if named := os.Getenv("KMS_E2E_KUBECONFIG"); named != "" {
+		return named, nil
+	}
+	ours := filepath.Join(nodeState(), "pki", "admin.kubeconfig")
+	if os.Getenv("KUBECONFIG") != ours {
+		return "", errors.New("run this by e2e/cluster/in, in the network of a node that make cluster-up started, or name another cluster's kubeconfig in KMS_E2E_KUBECONFIG")
+	}
+	return ours, nil
+}
+
+// nodeState is where the node that e2e/cluster starts keeps its state.
+func nodeState() string { return filepath.Join(os.TempDir(), "hanzo-kms-cluster") }
+
+// isOurNode reports whether the node is on this machine, so that its disk can
+// be read and its pods reach this process.
+func isOurNode() bool { return os.Getenv("KMS_E2E_KUBECONFIG") == "" }
 
 // namespace is one test's part of the cluster.
 type namespace struct {
@@ -39,6 +56,7 @@ func newNamespace(t *testing.T) namespace {
 	ns := namespace{name: fmt.Sprintf("kms-e2e-%08x", rand.Uint32()), kubeconfig: kubeconfig(t)}
 	ns.kubectl(t, "", "create", "namespace", ns.name)
 	t.Cleanup(func() {
+		ns.expectNoTrace(t)
 		if t.Failed() {
 			t.Logf("what happened in %s:\n%s", ns.name, ns.story())
 		}

@@ -49,6 +49,9 @@ func (s *settings) parse() (parsed inject.Settings, err error) {
 	if known := []string{"", "Always", "IfNotPresent", "Never"}; !slices.Contains(known, s.pullPolicy) {
 		return parsed, fmt.Errorf("-image-pull-policy: must be Always, IfNotPresent or Never, not %.40q", s.pullPolicy)
 	}
+	if err := inject.CheckServers(parsed.Servers); err != nil {
+		return parsed, fmt.Errorf("-servers: %w", err)
+	}
 	if parsed.Image == "" {
 		return parsed, fmt.Errorf("-image: must be the image of the agent")
 	}
