@@ -9,14 +9,17 @@ import (
 	"github.com/hanzoai/kms/agent/config"
 )
 
-// outputs are those that annotations name, and the file that wrapped commands
-// read. Without any, the agent writes one file per key.
+// outputs are those that annotations name, without any of them one file per
+// key, and the file that wrapped commands read.
 func (p *plan) outputs() (list []config.Output) {
 	for _, name := range p.outputNames() {
 		place := fmt.Sprintf("outputs[%d]", len(list))
 		list = append(list, p.output(name, place))
 	}
 	if p.shape.installer {
+		if len(list) == 0 {
+			list = append(list, config.Output{})
+		}
 		place := fmt.Sprintf("outputs[%d]", len(list))
 		p.places[place+".keys"] = p.label("env-keys")
 		list = append(list, config.Output{Format: "json", File: envFile, Keys: p.list("env-keys")})
