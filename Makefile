@@ -10,10 +10,10 @@ TOOL       = go tool -modfile=tools/go.mod
 BINARIES = $(patsubst %/main.go,bin/kms-%,$(wildcard $(addsuffix /main.go,server agent injector controller))) \
            $(patsubst %/main.go,bin/kms,$(wildcard cli/main.go))
 
-.PHONY: help build images test check demo demo-keep acceptance fuzz bench cluster-up cluster-down vuln generate clean FORCE
+.PHONY: help build images test check demo demo-keep acceptance fuzz bench e2e cluster-up cluster-down vuln generate clean FORCE
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(BINARIES) ## the binaries, static, into bin/
 
@@ -46,6 +46,9 @@ fuzz: ## every fuzz test in turn, FUZZTIME (60s) each
 
 bench: ## the table of measurements
 	go run ./bench
+
+e2e: ## the whole on a real Kubernetes; root, 10 min, and 8-17 more the first time
+	scripts/e2e.sh
 
 cluster-up: ## a Kubernetes of one node for tests, built from source; root, 8-17 min at first
 	go run ./e2e/cluster up
