@@ -33,5 +33,7 @@ func restQuietly() {
 	if _, _, failed := syscall.RawSyscall(syscall.SYS_PRCTL, prSetTimerSlack, timerSlack, 0); failed != 0 {
 		return
 	}
-	_ = syscall.Exec("/proc/self/exe", os.Args, os.Environ()) // it comes back only if it fails
+	if path, err := os.Executable(); err == nil {
+		_ = syscall.Exec(path, os.Args, os.Environ()) // it comes back only if it fails
+	}
 }

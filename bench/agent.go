@@ -104,13 +104,14 @@ func (b *agentBench) starts() error {
 	return nil
 }
 
-// rest measures a minute with one poll that finds nothing new.
+// rest measures a minute with one poll that finds nothing new, once the start
+// and the first poll are over.
 func (b *agentBench) rest() error {
 	return b.run(config.Config{Outputs: keysAndDotenv}, func(agent *process, directory string, _ time.Time) error {
 		if err := b.waitFor(filepath.Join(directory, "..state")); err != nil {
 			return err
 		}
-		time.Sleep(10 * time.Second) // what a start leaves behind
+		time.Sleep(75 * time.Second)
 		before, err := agent.onCPU()
 		if err != nil {
 			return err

@@ -108,7 +108,7 @@ func fallbackSet(sources []config.Source, found []Secret) (Set, error) {
 	if len(found) == 0 {
 		return Set{}, api.Errorf(api.ErrNotFound, "read the fallback: it holds none of the secrets: has the Secret been made?")
 	}
-	return Set{Secrets: found, Missing: missing(all, there)}, nil
+	return Set{Secrets: found, Missing: missing(all, func(name string) bool { return there[name] })}, nil
 }
 
 // readFolder reads one secret from each file. Where the folder is a volume of

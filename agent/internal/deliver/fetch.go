@@ -141,8 +141,7 @@ func (r read) refuseHidden(result sdk.Result) error {
 // merge is the set of all that was read. A name that occurs twice is an error
 // that names both places: which value an application gets must not depend on
 // an order.
-func merge(all []read, results []sdk.Result) (Set, error) {
-	byName := map[string]Secret{}
+func merge(all []read, results []sdk.Result) (set Set, err error) {
 	for i, r := range all {
 		place := r.place()
 		for _, s := range results[i].Secrets {
@@ -150,13 +149,19 @@ func merge(all []read, results []sdk.Result) (Set, error) {
 			if s.SecretPath != "" && s.SecretPath != r.source.Path {
 				secret.Place += " (" + s.SecretPath + ")"
 			}
-			if other, taken := byName[secret.Name]; taken {
-				return Set{}, badConfig("the name %q comes from %s and from %s: leave one out of the sources, or give one another name with rename or prefix", secret.Name, other.Place, secret.Place)
-			}
-			byName[secret.Name] = secret
+			set.Secrets = append(set.Secrets, secret)
 		}
 	}
-	set := Set{Secrets: slices.SortedFunc(maps.Values(byName), func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) }), Missing: missing(all, byName)}
+	slices.SortStableFunc(set.Secrets, compareNames)
+	for i := 1; i < len(set.Secrets); i++ {
+		if one, other := set.Secrets[i-1], set.Secrets[i]; one.Name == other.Name {
+			return Set{}, badConfig("the name %q comes from %s and from %s: leave one out of the sources, or give one another name with rename or prefix", one.Name, one.Place, other.Place)
+		}
+	}
+	set.Missing = missing(all, func(name string) bool {
+		_, found := slices.BinarySearchFunc(set.Secrets, Secret{Name: name}, compareNames)
+		return found
+	})
 	// A set without any key is more likely a slip than a wish, and an
 	// application that finds its files gone does not come back by itself.
 	if len(set.Secrets) == 0 && len(set.Missing) == 0 {
@@ -165,11 +170,13 @@ func merge(all []read, results []sdk.Result) (Set, error) {
 	return set, nil
 }
 
+func compareNames(a, b Secret) int { return cmp.Compare(a.Name, b.Name) }
+
 // missing are the names that the reads ask for by key, and that are not there.
-func missing[T any](all []read, there map[string]T) (list []string) {
+func missing(all []read, there func(name string) bool) (list []string) {
 	for _, r := range all {
 		for _, name := range r.names() {
-			if _, found := there[name]; !found {
+			if !there(name) {
 				list = append(list, name)
 			}
 		}

@@ -141,6 +141,13 @@ func (d Dir) did(what string) {
 	}
 }
 
+// didTo spares the hundreds of texts where nobody listens.
+func (d Dir) didTo(what, name string) {
+	if d.step != nil {
+		d.step(what + " " + name)
+	}
+}
+
 // currentGeneration is where ..data leads; "" where there is no set yet.
 func currentGeneration(root *os.Root) (string, error) {
 	target, err := root.Readlink(dataLink)

@@ -102,19 +102,17 @@ func outputName(o config.Output) string {
 // choose gives the secrets that go into the output, and the names that should
 // and are not there.
 func choose(o config.Output, set Set) (secrets []format.Pair, missing []string) {
-	found := map[string]bool{}
+	secrets = make([]format.Pair, 0, len(set.Secrets))
 	for _, s := range set.Secrets {
 		if len(o.Keys) == 0 || slices.Contains(o.Keys, s.Name) {
 			secrets = append(secrets, format.Pair{Key: s.Name, Value: s.Value})
-			found[s.Name] = true
 		}
 	}
-	wanted := o.Keys
-	if len(wanted) == 0 {
-		wanted = set.Missing
+	if len(o.Keys) == 0 {
+		return secrets, set.Missing // which is in no secret
 	}
-	for _, name := range wanted {
-		if !found[name] {
+	for _, name := range o.Keys {
+		if !slices.ContainsFunc(secrets, func(p format.Pair) bool { return p.Key == name }) {
 			missing = append(missing, name)
 		}
 	}

@@ -65,7 +65,7 @@ func Write(d Dir, files []File) (Written, error) {
 	if current != "" && len(inside) == len(files) && d.holds(root, current, files) {
 		return Written{Generation: current, Files: len(files)}, d.settle(root, current, files, linked)
 	}
-	next, err := d.writeGeneration(root, files)
+	next, err := d.writeGeneration(root, current, files)
 	if err != nil {
 		return Written{}, err
 	}
@@ -110,8 +110,8 @@ func wipeKept(files []File) {
 
 // writeGeneration writes the files into a new generation, or leaves nothing of
 // it.
-func (d Dir) writeGeneration(root *os.Root, files []File) (string, error) {
-	next, err := d.makeGeneration(root)
+func (d Dir) writeGeneration(root *os.Root, current string, files []File) (string, error) {
+	next, err := d.makeGeneration(root, current)
 	if err != nil {
 		return "", err
 	}
@@ -123,11 +123,16 @@ func (d Dir) writeGeneration(root *os.Root, files []File) (string, error) {
 }
 
 // makeGeneration makes an empty generation, of a name that no reader can have
-// seen before.
-func (d Dir) makeGeneration(root *os.Root) (string, error) {
-	next, err := d.nextGeneration(root)
-	if err == nil {
+// seen before. After one of its own that is settled it need not look for it.
+func (d Dir) makeGeneration(root *os.Root, current string) (next string, err error) {
+	if current != "" && current == d.Settled {
+		next = generationName(number(current) + 1)
 		err = root.Mkdir(next, 0o700)
+	}
+	if next == "" || errors.Is(err, fs.ErrExist) {
+		if next, err = d.nextGeneration(root); err == nil {
+			err = root.Mkdir(next, 0o700)
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("make a generation: %w", err)
@@ -160,7 +165,7 @@ func (d Dir) fill(root *os.Root, generation string, files []File) error {
 		if err := d.writeFile(inside, f, mask); err != nil {
 			return fmt.Errorf("write %s: %w", f.Name, err)
 		}
-		d.did("write " + f.Name)
+		d.didTo("write", f.Name)
 	}
 	if err := own(int(inside.Fd()), d.enter(files), d.GID); err != nil {
 		return fmt.Errorf("set the rights of a generation: %w", err)
@@ -178,7 +183,7 @@ func (d Dir) writeFile(generation *os.File, f File, mask fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	d.did("create " + f.Name)
+	d.didTo("create", f.Name)
 	err = d.fillFile(fd, f.Data)
 	if err == nil && (mode&mask != 0 || gid != nil) {
 		err = own(fd, mode, gid)

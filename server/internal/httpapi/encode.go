@@ -75,7 +75,9 @@ func appendCompact(b []byte, s *api.Secret) []byte {
 	b = appendField(b, `,"secretValue":`, s.SecretValue.Reveal())
 	b = appendField(b, `,"secretPath":`, s.SecretPath)
 	b = strconv.AppendInt(append(b, `,"version":`...), s.Version, 10)
-	b = strconv.AppendBool(append(b, `,"secretValueHidden":`...), s.SecretValueHidden)
+	if s.SecretValueHidden {
+		b = append(b, `,"secretValueHidden":true`...)
+	}
 	return append(b, '}')
 }
 

@@ -45,8 +45,8 @@ func TestACompactListHoldsWhatItTakesToUseTheSecrets(t *testing.T) {
 	w.set("prod", "/", "B", "a \"quoted\"\nline")
 	w.set("prod", "/", "A", "1")
 	compact := w.do("GET", raw+w.at("prod", "/", "compact", "true"), nil)
-	want := `{"secrets":[{"secretKey":"A","secretValue":"1","secretPath":"/","version":1,"secretValueHidden":false},` +
-		`{"secretKey":"B","secretValue":"a \"quoted\"\nline","secretPath":"/","version":2,"secretValueHidden":false}],"imports":[]}`
+	want := `{"secrets":[{"secretKey":"A","secretValue":"1","secretPath":"/","version":1},` +
+		`{"secretKey":"B","secretValue":"a \"quoted\"\nline","secretPath":"/","version":2}],"imports":[]}`
 	if diff := cmp.Diff(want, compact.body); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
