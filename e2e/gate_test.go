@@ -20,10 +20,17 @@ type gate struct {
 
 	mu       sync.Mutex
 	standsIn http.HandlerFunc // answers in the server's place; nil lets all through
+	over     chan struct{}    // closed when something else stands in
 }
 
 // newGate makes a gate, with a Service in the namespace that leads to it.
 func newGate(t *testing.T, p *product, ns namespace) *gate {
+	t.Helper()
+	return newNamedGate(t, p, ns, "gate")
+}
+
+// newNamedGate is for namespaces with several.
+func newNamedGate(t *testing.T, p *product, ns namespace, name string) *gate {
 	t.Helper()
 	if !isOurNode() {
 		t.Skip("the pods of this cluster do not reach this process")
@@ -32,7 +39,7 @@ func newGate(t *testing.T, p *product, ns namespace) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{url: fmt.Sprintf("http://gate.%s.svc", ns.name)}
+	g := &gate{url: fmt.Sprintf("http://%s.%s.svc", name, ns.name), over: make(chan struct{})}
 	through := httputil.NewSingleHostReverseProxy(target)
 	through.ErrorLog = nil
 	listener, err := net.Listen("tcp", ":0")
@@ -55,16 +62,16 @@ func newGate(t *testing.T, p *product, ns namespace) *gate {
 	ns.apply(t, fmt.Sprintf(`
 apiVersion: v1
 kind: Service
-metadata: {name: gate}
+metadata: {name: %[1]s}
 spec: {ports: [{name: http, port: 80}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: gate, labels: {kubernetes.io/service-name: gate}}
+metadata: {name: %[1]s, labels: {kubernetes.io/service-name: %[1]s}}
 addressType: IPv4
-ports: [{name: http, port: %d}]
-endpoints: [{addresses: [%q]}]
-`, listener.Addr().(*net.TCPAddr).Port, nodeAddress(t, ns)))
+ports: [{name: http, port: %[2]d}]
+endpoints: [{addresses: [%[3]q]}]
+`, name, listener.Addr().(*net.TCPAddr).Port, nodeAddress(t, ns)))
 	return g
 }
 
@@ -79,6 +86,8 @@ func (g *gate) answer(standsIn http.HandlerFunc) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.standsIn = standsIn
+	close(g.over)
+	g.over = make(chan struct{})
 }
 
 // shut answers everything with a status.
@@ -89,6 +98,20 @@ func (g *gate) shut(status int) {
 // hangUp ends every connection without a word.
 func (g *gate) hangUp() {
 	g.answer(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+}
+
+// hang takes every question and says nothing, until something else stands in.
+func (g *gate) hang() {
+	g.answer(func(_ http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		over := g.over
+		g.mu.Unlock()
+		select {
+		case <-over:
+		case <-r.Context().Done():
+		}
+		panic(http.ErrAbortHandler)
+	})
 }
 
 func (g *gate) open() { g.answer(nil) }
