@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,7 +40,7 @@ func TestTheReadmesAgentConfigurationIsOne(t *testing.T) {
 
 // program matches what a text has a reader type: a program of ours with its
 // flags, up to the end of the line or of the code span.
-var program = regexp.MustCompile("\\b(kms-server|kms-agent)((?: [^\n`|#>]*)?)")
+var program = regexp.MustCompile("\\b(kms-server|kms-agent|kms-injector)((?: [^\n`|#>]*)?)")
 
 // flagName matches a flag in such a line, or a flag alone in a code span.
 var (
@@ -52,8 +51,9 @@ var (
 
 // commandsOf are the first words of a program's usage: its commands.
 var commandsOf = map[string][]string{
-	"kms-server": {"keygen", "rewrap", "rotate-keys", "audit verify"},
-	"kms-agent":  {"run", "init", "exec", "health", "install", "config"},
+	"kms-server":   {"keygen", "rewrap", "rotate-keys", "audit verify"},
+	"kms-agent":    {"run", "init", "exec", "health", "install", "config"},
+	"kms-injector": {"serve", "render", "version"},
 }
 
 func TestWhatTheDocumentsHaveAReaderTypeExists(t *testing.T) {
@@ -62,7 +62,7 @@ func TestWhatTheDocumentsHaveAReaderTypeExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "docs/server.md", "docs/agent.md", "SECURITY.md", "CONTRIBUTING.md"} {
+	for _, name := range []string{"README.md", "docs/server.md", "docs/agent.md", "docs/injection.md", "SECURITY.md", "CONTRIBUTING.md"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestWhatTheDocumentsHaveAReaderTypeExists(t *testing.T) {
 			t.Errorf("%s: %s", name, problem)
 		}
 	}
-	for _, wrong := range []string{"`kms-server -dat DIR`", "`kms-server keygne`", "`-tls-certificate`", "`make demmo`", "kms-agent run -confg x\n"} {
+	for _, wrong := range []string{"`kms-server -dat DIR`", "`kms-server keygne`", "`-tls-certificate`", "`make demmo`", "kms-agent run -confg x\n", "kms-injector render -fil x\n", "`kms-injector serv`"} {
 		if len(typedProblems(wrong, manuals, targets)) == 0 {
 			t.Errorf("nothing is found wrong with %s", wrong)
 		}
@@ -81,16 +81,18 @@ func TestWhatTheDocumentsHaveAReaderTypeExists(t *testing.T) {
 // manualsOf is what each program prints for -h.
 func manualsOf(t *testing.T) map[string]string {
 	t.Helper()
-	dir, manuals := t.TempDir(), map[string]string{}
-	for program, source := range map[string]string{"kms-server": "./server", "kms-agent": "./agent"} {
-		binary := filepath.Join(dir, program)
-		if out, err := exec.Command("go", "build", "-o", binary, source).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", source, err, out)
-		}
-		for _, args := range [][]string{{"-h"}, {"run", "-h"}, {"init", "-h"}, {"exec", "-h"}} {
-			if program == "kms-server" && len(args) > 1 {
-				continue
-			}
+	manuals := map[string]string{}
+	for program, about := range map[string]struct {
+		source string
+		with   []string // commands that have flags
+	}{
+		"kms-server":   {"./server", nil},
+		"kms-agent":    {"./agent", []string{"run", "init", "exec"}},
+		"kms-injector": {"./injector", []string{"serve", "render"}},
+	} {
+		binary := buildProgram(t, program, about.source)
+		for _, command := range append([]string{""}, about.with...) {
+			args := append(strings.Fields(command), "-h")
 			out, err := exec.Command(binary, args...).Output()
 			if err != nil {
 				t.Fatalf("%s %q: %v", program, args, err)
@@ -119,7 +121,7 @@ func typedProblems(text string, manuals map[string]string, targets map[string]bo
 		}
 	}
 	for _, m := range loneFlag.FindAllStringSubmatch(text, -1) {
-		if !has("kms-server", m[1]) && !has("kms-agent", m[1]) && m[1] != "race" {
+		if !has("kms-server", m[1]) && !has("kms-agent", m[1]) && !has("kms-injector", m[1]) && m[1] != "race" {
 			problems = append(problems, "no program has a flag -"+m[1])
 		}
 	}
