@@ -64,6 +64,7 @@ shell_scripts() {
 
 step "format" formatted
 step "vet" go vet ./...
+step "vet of tests on a node" go vet -tags e2e ./e2e
 step "staticcheck" go tool -modfile=tools/go.mod staticcheck ./...
 step "modules" modules
 step "generated files" generated

@@ -35,6 +35,6 @@ step "run the tests on the node"
 (cd e2e && cluster/in "${tests[@]}" "${more[@]}")
 if [ -z "${E2EFLAGS:-}" ]; then
 	step "run the tests beside an API server"
-	KUBEBUILDER_ASSETS=$(go run ./e2e/cluster build) go test -race -count=1 ./injector/... ./charts/...
+	KUBEBUILDER_ASSETS=$(go run ./e2e/cluster build) go test -race -count=1 -p 1 ./injector/... ./charts/...
 fi
 step "done"

@@ -32,7 +32,7 @@ func Config() (*rest.Config, error) {
 }
 
 // Cluster is what the injector knows of its cluster, and a client that asks the
-// API server each time.
+// API server each time. Only what it looks up for pods it remembers for a moment.
 //
 // There is no manager of controller-runtime: one ends when it loses its lease,
 // and one that is to end before its caches are filled never does.
@@ -41,6 +41,8 @@ type Cluster struct {
 	config     *rest.Config
 	http       *http.Client
 	namespaces cache.Cache
+	configMaps recent[map[string]string]
+	secretKeys recent[[]string]
 }
 
 // New asks the cluster for nothing yet.

@@ -38,24 +38,30 @@ func (c *Cluster) Namespace(ctx context.Context, name string) (annotations map[s
 	return namespace.Annotations, err
 }
 
-// ConfigMap gives the data of one.
+// ConfigMap gives the data of one, as it was a moment ago. It is not to be
+// changed.
 func (c *Cluster) ConfigMap(ctx context.Context, namespace, name string) (data map[string]string, found bool, err error) {
-	var object corev1.ConfigMap
-	found, err = c.read(ctx, namespace, name, &object)
-	return object.Data, found, err
+	return c.configMaps.get(namespace, name, func() (map[string]string, bool, error) {
+		var object corev1.ConfigMap
+		found, err := c.read(ctx, namespace, name, &object)
+		return object.Data, found, err
+	})
 }
 
-// SecretKeys gives the names of a Secret's keys. The values end here.
+// SecretKeys gives the names of a Secret's keys, as they were a moment ago. The
+// values end here.
 func (c *Cluster) SecretKeys(ctx context.Context, namespace, name string) (keys []string, found bool, err error) {
-	var object corev1.Secret
-	found, err = c.read(ctx, namespace, name, &object)
-	keys = []string{}
-	for key, value := range object.Data {
-		clear(value)
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys, found, err
+	return c.secretKeys.get(namespace, name, func() (keys []string, found bool, err error) {
+		var object corev1.Secret
+		found, err = c.read(ctx, namespace, name, &object)
+		keys = []string{}
+		for key, value := range object.Data {
+			clear(value)
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		return keys, found, err
+	})
 }
 
 func (c *Cluster) read(ctx context.Context, namespace, name string, into client.Object) (found bool, err error) {

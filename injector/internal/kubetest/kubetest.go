@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -69,7 +70,7 @@ func (c *control) start(programs string) (err error) {
 		return err
 	}
 	own := false
-	c.running = &envtest.Environment{UseExistingCluster: &own}
+	c.running = &envtest.Environment{UseExistingCluster: &own, ControlPlaneStartTimeout: 2 * time.Minute} // beside a build it takes a while
 	c.running.ControlPlane.Etcd = &envtest.Etcd{}
 	if c.running.ControlPlane.Etcd.Path, err = c.wrap(filepath.Join(programs, "etcd")); err != nil {
 		return err
