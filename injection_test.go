@@ -24,6 +24,7 @@ func TestThePageOfTheInjectorShowsWhatItDoes(t *testing.T) {
 	injector := buildProgram(t, "kms-injector", "./injector")
 	t.Run("its flags", func(t *testing.T) { checkFlags(t, injector, string(page)) })
 	t.Run("a pod", func(t *testing.T) { checkPod(t, injector, string(page)) })
+	t.Run("the pod of the README", func(t *testing.T) { checkReadmesPod(t, injector) })
 }
 
 func checkFlags(t *testing.T, injector, page string) {
@@ -91,6 +92,25 @@ func checkPod(t *testing.T, injector, page string) {
 	}
 	if firstMissing("b\na\n", "a\nb\n") == "" {
 		t.Error("nothing is found wrong with lines in another order")
+	}
+}
+
+// checkReadmesPod: whoever copies it gets its secrets, and no warning.
+func checkReadmesPod(t *testing.T, injector string) {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := codeBlocks(string(readme), "yaml")
+	if len(blocks) != 1 {
+		t.Fatalf("README.md has %d YAML blocks, want the pod alone", len(blocks))
+	}
+	render := exec.Command(injector, "render")
+	render.Stdin = strings.NewReader(blocks[0])
+	out, err := render.CombinedOutput()
+	if text := string(out); err != nil || !strings.Contains(text, "name: kms-agent\n") || strings.Contains(text, "warning:") {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 

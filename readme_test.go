@@ -46,7 +46,7 @@ var program = regexp.MustCompile("\\b(kms-server|kms-agent|kms-injector)((?: [^\
 var (
 	flagName  = regexp.MustCompile(`(?:^|\s)-([a-z][a-z-]*)`)
 	loneFlag  = regexp.MustCompile("`-([a-z][a-z-]*)`")
-	makeTyped = regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)")
+	makeTyped = regexp.MustCompile("(?m)(?:^|`)make ([a-z0-9-]+)")
 )
 
 // commandsOf are the first words of a program's usage: its commands.
