@@ -41,7 +41,7 @@ func TestCertificatesAreMendedByNobodysHelp(t *testing.T) {
 			mended := time.Since(harmed)
 			l.more(t, 20)
 			l.stop()
-			t.Logf("mended after %.1f s; %d pods were created, %d refused", mended.Seconds(), l.created, len(l.refused))
+			t.Logf("mended after %.1f s; %d pods were created, %d refused %v", mended.Seconds(), l.created, len(l.refused), errors.Join(l.refused...))
 			if l.naked != nil {
 				t.Errorf("naked: %v", l.naked)
 			}
