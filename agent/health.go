@@ -15,11 +15,12 @@ import (
 // health asks a running agent, for an exec probe: exit code 0 is well.
 func health(ctx context.Context, args []string) error {
 	var file string
-	var timeout time.Duration
+	var timeout, wait time.Duration
 	var rest []string
 	f := app.NewFlags(name+" health", "kms-agent health asks the agent of the configured directory: live, ready (default)\nor startup. Exit code 0 is well.")
 	f.String(&file, "config", "", "file of the configuration; without it, KMS_AGENT_CONFIG holds the JSON itself")
 	f.Duration(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
+	f.Duration(&wait, "wait", 0, "how long to ask again while it is not well: one probe that waits takes a node less than many that do not")
 	f.Rest(&rest, "[live|ready|startup]")
 	if err := f.Parse(args, os.LookupEnv); err != nil {
 		return err
@@ -32,12 +33,23 @@ func health(ctx context.Context, args []string) error {
 	if err != nil {
 		return deliver.Fail(err)
 	}
+	for end := time.Now().Add(wait); ; {
+		if err = probe(ctx, c.Directory, asked.path, timeout); err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || !time.Now().Before(end) {
+			return fmt.Errorf("not %s: %w", asked.state, err)
+		}
+		time.Sleep(askAgain)
+	}
+}
+
+const askAgain = 50 * time.Millisecond
+
+func probe(ctx context.Context, directory, path string, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := deliver.Probe(ctx, c.Directory, asked.path); err != nil {
-		return fmt.Errorf("not %s: %w", asked.state, err)
-	}
-	return nil
+	return deliver.Probe(ctx, directory, path)
 }
 
 // questions are what health can ask for.

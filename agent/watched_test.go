@@ -317,3 +317,22 @@ func TestInstallSaysWhyItCannot(t *testing.T) {
 		})
 	}
 }
+
+func TestAProbeThatWaitsEndsWithTheStart(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := newPod(t, s.URL, "st.good")
+	if code, says := p.health("-wait", "100ms", "startup"); code != 1 || !strings.HasPrefix(says, "kms-agent: not started: ") {
+		t.Errorf("without an agent health ends with %d and says %q", code, says)
+	}
+	ended := make(chan int, 1)
+	go func() {
+		code, _ := p.health("-wait", "1m", "startup")
+		ended <- code
+	}()
+	a := start(t, command(p, "run"))
+	if code := <-ended; code != 0 {
+		t.Errorf("health ends with %d", code)
+	}
+	a.terminate()
+}

@@ -32,15 +32,23 @@ func (p *plan) agents() (inits, apps []corev1.Container) {
 func (p *plan) nativeSidecar() corev1.Container {
 	c := p.watched(p.agent(agentName, "run"))
 	c.RestartPolicy = new(corev1.ContainerRestartPolicyAlways)
-	c.StartupProbe = probe("startup", 1)
-	c.StartupProbe.FailureThreshold = int32(p.duration("init-timeout") / time.Second)
+	// A probe starts a program in the container, which costs a node far more
+	// than the program's waiting does: hundreds of pods may wait for one server.
+	timeout := p.duration("init-timeout")
+	wait := min(timeout, startupWait)
+	c.StartupProbe = probe(1, "-wait", wait.String(), "startup")
+	c.StartupProbe.TimeoutSeconds = 10 // of a busy node
+	c.StartupProbe.FailureThreshold = int32((timeout + wait - 1) / wait)
 	return c
 }
+
+// startupWait is how long one startup probe waits: less than its timeout.
+const startupWait = 4 * time.Second
 
 // watched is for an agent that stays.
 func (p *plan) watched(c corev1.Container) corev1.Container {
 	if p.flag("readiness") {
-		c.ReadinessProbe = probe("ready", 5)
+		c.ReadinessProbe = probe(5, "ready")
 	}
 	if p.said("metrics-port") {
 		c.Ports = []corev1.ContainerPort{{Name: "kms-metrics", ContainerPort: int32(number(p.text1("metrics-port")))}}
@@ -49,8 +57,8 @@ func (p *plan) watched(c corev1.Container) corev1.Container {
 }
 
 // probe asks inside the container, so that no port is open for it.
-func probe(what string, seconds int32) *corev1.Probe {
-	asking := corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{agentName, "health", what}}}
+func probe(seconds int32, what ...string) *corev1.Probe {
+	asking := corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: append([]string{agentName, "health"}, what...)}}
 	return &corev1.Probe{ProbeHandler: asking, PeriodSeconds: seconds, TimeoutSeconds: 5}
 }
 
