@@ -160,15 +160,6 @@ func (p *product) project(t *testing.T) api.Project {
 	return project
 }
 
-// folder makes a folder below the root of an environment, unless it is there.
-func (p *product) folder(t *testing.T, project api.Project, environment, name string) {
-	t.Helper()
-	_, err := p.admin.CreateFolder(t.Context(), sdk.Scope{ProjectID: project.ID, Environment: environment}, name, "")
-	if err != nil && !errors.Is(err, api.ErrExists) {
-		t.Fatal(err)
-	}
-}
-
 // put gives keys of prod their values, in one transaction.
 func (p *product) put(t *testing.T, project api.Project, path string, secrets map[string]string) {
 	t.Helper()
