@@ -24,7 +24,7 @@ func (s *service) openReports(metrics *reports.Metrics) (err error) {
 		return err
 	}
 	handler := reports.NewHandler(reports.Options{Client: s.cluster, Rollouts: s.Rollouts, Instance: host, Log: s.log, Metrics: metrics})
-	s.reports, err = newEndpoint(s.reportsListen, handler, s.keeper.TLS(reportsLeaf), s.log)
+	s.reports, err = s.openTLS(s.reportsListen, reportsLeaf, handler)
 	return err
 }
 
@@ -40,6 +40,6 @@ func (s *service) settings() inject.Settings {
 
 // reportsURL is where agents send reports. The Service has the listener's port.
 func (s *service) reportsURL() string {
-	_, port, _ := net.SplitHostPort(s.reports.listener.Addr().String())
+	_, port, _ := net.SplitHostPort(s.reports.Addr().String())
 	return "https://" + net.JoinHostPort(s.reportsCertificate().DNSName, port) + reports.Path
 }

@@ -25,8 +25,8 @@ type service struct {
 	keeper    *certs.Keeper
 	leader    *cluster.Leader
 	health    *health
-	hooks     *endpoint
-	reports   *endpoint // nil without
+	hooks     *serve.Server
+	reports   *serve.Server // nil without
 	admin     *serve.Server
 }
 
@@ -77,20 +77,27 @@ func (s *service) webhooks(metrics *webhook.Metrics) http.Handler {
 
 // open opens all listeners, so that a wrong address is an error at the start.
 func (s *service) open(webhooks, admin http.Handler, reported *reports.Metrics) (err error) {
-	if s.hooks, err = newEndpoint(s.listen, webhooks, s.keeper.TLS(webhooksLeaf), s.log); err != nil {
+	if s.hooks, err = s.openTLS(s.listen, webhooksLeaf, webhooks); err != nil {
 		return err
 	}
 	if s.reportsListen != "" {
 		if err = s.openReports(reported); err != nil {
 			return err
 		}
-		s.log.Info("listening", "reports", s.reports.listener.Addr().String())
+		s.log.Info("listening", "reports", s.reports.Addr().String())
 	}
 	if s.admin, err = serve.Listen(serve.Config{Addr: s.adminListen, Handler: admin, Logger: s.log}); err != nil {
 		return err
 	}
-	s.log.Info("listening", "webhooks", s.hooks.listener.Addr().String(), "admin", s.admin.Addr().String())
+	s.log.Info("listening", "webhooks", s.hooks.Addr().String(), "admin", s.admin.Addr().String())
 	return nil
+}
+
+// openTLS is a listener that serves by a leaf that is kept. An API server waits
+// 5 s for an answer: what takes longer is of no use.
+func (s *service) openTLS(address, leaf string, handler http.Handler) (*serve.Server, error) {
+	const longest = 10 * time.Second
+	return serve.Listen(serve.Config{Addr: address, TLS: s.keeper.TLS(leaf), Handler: handler, Logger: s.log, ReadTimeout: longest, WriteTimeout: longest, Grace: longest})
 }
 
 // run serves until the context ends, and for the drain after that.
@@ -104,7 +111,7 @@ func (s *service) run(ctx context.Context) error {
 	})()
 	parts := []func(context.Context) error{s.admin.Run, s.cluster.Start, s.keeper.Start, s.answer, s.leader.Start}
 	if s.reports != nil {
-		parts = append(parts, s.reports.serve)
+		parts = append(parts, s.reports.Run)
 	}
 	return together(serving, parts...)
 }
@@ -112,10 +119,10 @@ func (s *service) run(ctx context.Context) error {
 // answer serves the webhooks as soon as the namespaces are known.
 func (s *service) answer(ctx context.Context) error {
 	if !s.cluster.Synced(ctx) {
-		return s.hooks.listener.Close()
+		return s.hooks.Close()
 	}
 	s.health.started.Store(true)
-	return s.hooks.serve(ctx)
+	return s.hooks.Run(ctx)
 }
 
 // together runs the parts until the context ends, or one of them does.

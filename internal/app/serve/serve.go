@@ -22,6 +22,10 @@ type Config struct {
 	// replaced at any time: new handshakes use the new pair within a second.
 	CertFile, KeyFile string
 
+	// TLS has the certificates where somebody else keeps them, in place of
+	// files.
+	TLS *tls.Config
+
 	Handler http.Handler
 
 	// Logger is told of certificates, panics and what net/http says. Nil is
@@ -104,6 +108,10 @@ func newHTTP(cfg Config, tlsConfig *tls.Config) *http.Server {
 // newTLS is nil for plain HTTP.
 func newTLS(cfg Config) (*tls.Config, error) {
 	switch {
+	case cfg.TLS != nil && (cfg.CertFile != "" || cfg.KeyFile != ""):
+		return nil, errors.New("serve: TLS and certificate files are given: one of them is too much")
+	case cfg.TLS != nil:
+		return cfg.TLS, nil
 	case cfg.CertFile == "" && cfg.KeyFile == "":
 		return nil, nil
 	case cfg.CertFile == "" || cfg.KeyFile == "":

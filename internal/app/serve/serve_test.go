@@ -107,6 +107,7 @@ func TestAWrongConfigurationIsRefusedAtTheStart(t *testing.T) {
 		{"an address in use", serve.Config{Addr: taken.Addr().String(), Handler: handler}, "listen on " + taken.Addr().String()},
 		{"a certificate without its key", serve.Config{Addr: "127.0.0.1:0", Handler: handler, CertFile: files.cert}, "one of them is missing"},
 		{"a key without its certificate", serve.Config{Addr: "127.0.0.1:0", Handler: handler, KeyFile: files.key}, "one of them is missing"},
+		{"certificates from two places", serve.Config{Addr: "127.0.0.1:0", Handler: handler, CertFile: files.cert, KeyFile: files.key, TLS: &tls.Config{}}, "one of them is too much"},
 		{"a certificate that is not there", serve.Config{Addr: "127.0.0.1:0", Handler: handler, CertFile: files.cert, KeyFile: files.key}, files.cert},
 	}
 	for _, tt := range tests {
