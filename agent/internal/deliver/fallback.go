@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,8 +89,8 @@ func (a *Agent) deliverFallback() error {
 	return err
 }
 
-// fallbackSet is the set that the sources would deliver, of what was found. A
-// Secret may hold more than this application asks for.
+// fallbackSet is the set that the sources would deliver, of what was found, by
+// name. A Secret may hold more than this application asks for.
 func fallbackSet(sources []config.Source, found []Secret) (Set, error) {
 	all := reads(sources)
 	if !slices.ContainsFunc(all, func(r read) bool { return r.key == "" }) {
@@ -101,14 +100,10 @@ func fallbackSet(sources []config.Source, found []Secret) (Set, error) {
 		}
 		found = slices.DeleteFunc(found, func(s Secret) bool { return !asked[s.Name] })
 	}
-	there := map[string]bool{}
-	for _, s := range found {
-		there[s.Name] = true
-	}
 	if len(found) == 0 {
 		return Set{}, api.Errorf(api.ErrNotFound, "read the fallback: it holds none of the secrets: has the Secret been made?")
 	}
-	return Set{Secrets: found, Missing: missing(all, func(name string) bool { return there[name] })}, nil
+	return Set{Secrets: found, Missing: missing(all, found)}, nil
 }
 
 // readFolder reads one secret from each file. Where the folder is a volume of
@@ -153,7 +148,7 @@ func readFolderOnce(dir string, limit int64) (found []Secret, err error) {
 		limit -= int64(len(value))
 		found = append(found, Secret{Name: name, Value: value, Place: "the fallback"})
 	}
-	slices.SortFunc(found, func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, compareNames)
 	return found, nil
 }
 

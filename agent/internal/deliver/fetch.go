@@ -158,10 +158,7 @@ func merge(all []read, results []sdk.Result) (set Set, err error) {
 			return Set{}, badConfig("the name %q comes from %s and from %s: leave one out of the sources, or give one another name with rename or prefix", one.Name, one.Place, other.Place)
 		}
 	}
-	set.Missing = missing(all, func(name string) bool {
-		_, found := slices.BinarySearchFunc(set.Secrets, Secret{Name: name}, compareNames)
-		return found
-	})
+	set.Missing = missing(all, set.Secrets)
 	// A set without any key is more likely a slip than a wish, and an
 	// application that finds its files gone does not come back by itself.
 	if len(set.Secrets) == 0 && len(set.Missing) == 0 {
@@ -172,11 +169,12 @@ func merge(all []read, results []sdk.Result) (set Set, err error) {
 
 func compareNames(a, b Secret) int { return cmp.Compare(a.Name, b.Name) }
 
-// missing are the names that the reads ask for by key, and that are not there.
-func missing(all []read, there func(name string) bool) (list []string) {
+// missing are the names that the reads ask for by key, and that are not among
+// the secrets, which are sorted.
+func missing(all []read, secrets []Secret) (list []string) {
 	for _, r := range all {
 		for _, name := range r.names() {
-			if !there(name) {
+			if _, found := slices.BinarySearchFunc(secrets, Secret{Name: name}, compareNames); !found {
 				list = append(list, name)
 			}
 		}
