@@ -114,8 +114,14 @@ func refuse(w http.ResponseWriter, status int) {
 
 // agent makes an agent of that server, and the log that it writes.
 func (k *kms) agent(t *testing.T, dir string, notify ...config.Target) (*deliver.Agent, *bytes.Buffer) {
-	c, err := config.Parse(fmt.Appendf(nil, `{"version": 1, "directory": %q, "sources": [{"project": "app", "environment": "prod"}],
-		"credentials": {"clientIdFile": "/unused", "clientSecretFile": "/unused"}}`, dir))
+	t.Helper()
+	return k.configured(t, dir, `, "sources": [{"project": "app", "environment": "prod"}]`, notify...)
+}
+
+// configured makes one with more fields of its configuration.
+func (k *kms) configured(t *testing.T, dir, more string, notify ...config.Target) (*deliver.Agent, *bytes.Buffer) {
+	t.Helper()
+	c, err := config.Parse(fmt.Appendf(nil, `{"version": 1, "directory": %q, "credentials": {"clientIdFile": "/unused", "clientSecretFile": "/unused"}%s}`, dir, more))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hanzoai/kms/agent/config"
 	"github.com/hanzoai/kms/agent/internal/deliver"
-	"github.com/hanzoai/kms/sdk"
 )
 
 // mounted is a Secret as the kubelet mounts it.
@@ -46,15 +44,7 @@ func (k *kms) fallingBack(t *testing.T, dir, fallback, more string, notify ...co
 	if !strings.Contains(more, `"sources"`) {
 		more += `, "sources": [{"project": "app", "environment": "prod"}]`
 	}
-	c, err := config.Parse(fmt.Appendf(nil, `{"version": 1, "directory": %q, "fallback": {"directory": %q, "after": "20s"},
-		"credentials": {"clientIdFile": "/unused", "clientSecretFile": "/unused"}%s}`, dir, fallback, more))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Notify = notify
-	var log bytes.Buffer
-	client := sdk.NewClient(sdk.Config{ClientID: "id", ClientSecret: "secret", Transport: k, MaxRetries: -1})
-	return deliver.New(c, client, slog.New(slog.NewJSONHandler(&log, nil))), &log
+	return k.configured(t, dir, fmt.Sprintf(`, "fallback": {"directory": %q, "after": "20s"}%s`, fallback, more), notify...)
 }
 
 func TestTheFallbackIsForAServerThatIsAwayAndForNothingElse(t *testing.T) {
