@@ -121,11 +121,9 @@ func (c *Client) List(ctx context.Context, options ListSecretsOptions) (Result, 
 	if options.Recursive {
 		query.Set("recursive", "true")
 	}
-	if options.Compact {
-		query.Set("compact", "true")
-	}
 	r := request{method: http.MethodGet, path: "/api/v3/secrets/raw", query: query, ifNoneMatch: options.IfNoneMatch}
 	if options.Compact {
+		query.Set("compact", "true")
 		return readList(ctx, c, r, compactSecret.secret)
 	}
 	return readList(ctx, c, r, secretFromWire)

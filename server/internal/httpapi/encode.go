@@ -52,7 +52,7 @@ type secretList []api.Secret
 
 func (l secretList) appendJSON(b []byte) []byte {
 	b = append(b, `{"secrets":`...)
-	b = appendSecrets(b, l)
+	b = appendSecrets(b, l, appendSecret)
 	return append(b, `,"imports":[]}`...)
 }
 
@@ -60,14 +60,9 @@ func (l secretList) appendJSON(b []byte) []byte {
 type compactList []api.Secret
 
 func (l compactList) appendJSON(b []byte) []byte {
-	b = append(b, `{"secrets":[`...)
-	for i := range l {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendCompact(b, &l[i])
-	}
-	return append(b, `],"imports":[]}`...)
+	b = append(b, `{"secrets":`...)
+	b = appendSecrets(b, l, appendCompact)
+	return append(b, `,"imports":[]}`...)
 }
 
 func appendCompact(b []byte, s *api.Secret) []byte {
@@ -86,7 +81,7 @@ type batch []api.Secret
 
 func (l batch) appendJSON(b []byte) []byte {
 	b = append(b, `{"secrets":`...)
-	b = appendSecrets(b, l)
+	b = appendSecrets(b, l, appendSecret)
 	return append(b, '}')
 }
 
@@ -95,7 +90,7 @@ type versions []api.Secret
 
 func (l versions) appendJSON(b []byte) []byte {
 	b = append(b, `{"secretVersions":`...)
-	b = appendSecrets(b, l)
+	b = appendSecrets(b, l, appendSecret)
 	return append(b, '}')
 }
 
@@ -109,13 +104,14 @@ func (s oneSecret) appendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-func appendSecrets(b []byte, all []api.Secret) []byte {
+// appendSecrets writes a list, each secret by one.
+func appendSecrets(b []byte, all []api.Secret, one func([]byte, *api.Secret) []byte) []byte {
 	b = append(b, '[')
 	for i := range all {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendSecret(b, &all[i])
+		b = one(b, &all[i])
 	}
 	return append(b, ']')
 }
