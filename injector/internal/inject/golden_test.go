@@ -156,7 +156,7 @@ func exampleRequest(t *testing.T, file string) (r inject.Request) {
 			r.Pod = object.Spec.Template
 		}
 	}
-	if inject.Profile(settings, r) == "" {
+	if profile(t, r.Pod, r.Namespace) == "" {
 		r.Profile = nil
 	}
 	return r

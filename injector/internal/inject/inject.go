@@ -66,8 +66,8 @@ type Request struct {
 	// Namespace are the annotations of the pod's namespace.
 	Namespace map[string]string
 
-	// Profile is the content of the ConfigMap that Profile names, nil if there
-	// is none of that name.
+	// Profile is the content of the ConfigMap that Pod.Profile names, nil if
+	// there is none of that name.
 	Profile map[string]string
 }
 
@@ -139,17 +139,8 @@ func (pod Pod) Inject(s Settings, r Request) (Result, error) {
 }
 
 // Profile is the ConfigMap in the pod's namespace that holds defaults for this
-// pod, "" for none. Its content belongs into the request.
-func Profile(s Settings, r Request) string {
-	pod, err := Read(r.Pod)
-	if err != nil {
-		return ""
-	}
-	return pod.Profile(s, r.Namespace)
-}
-
-// Profile is the ConfigMap with defaults for the pod, given the annotations of
-// its namespace.
+// pod, given the annotations of its namespace; "" for none. Its content belongs
+// into the request.
 func (pod Pod) Profile(s Settings, namespace map[string]string) string {
 	return newPlan(s, Request{Namespace: namespace}, pod.document).text1("profile")
 }

@@ -1,6 +1,7 @@
 package inject_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -107,15 +108,24 @@ func TestOnlyThePodItselfAsksForInjection(t *testing.T) {
 }
 
 func TestTheProfileIsWhateverLayerNamesIt(t *testing.T) {
-	pod := encode(t, the(map[string]string{"profile": "mine"}))
-	if got := inject.Profile(settings, inject.Request{Pod: pod, Namespace: map[string]string{"kms.hanzo.ai/profile": "theirs"}}); got != "mine" {
+	namespace := map[string]string{"kms.hanzo.ai/profile": "theirs"}
+	if got := profile(t, encode(t, the(map[string]string{"profile": "mine"})), namespace); got != "mine" {
 		t.Error(got)
 	}
-	pod = encode(t, the(nil))
-	if got := inject.Profile(settings, inject.Request{Pod: pod, Namespace: map[string]string{"kms.hanzo.ai/profile": "theirs"}}); got != "theirs" {
+	if got := profile(t, encode(t, the(nil)), namespace); got != "theirs" {
 		t.Error(got)
 	}
-	if got := inject.Profile(settings, inject.Request{Pod: []byte("no pod")}); got != "" {
-		t.Error(got)
+	if _, err := inject.Read([]byte("no pod")); err == nil {
+		t.Error("no pod was read as one")
 	}
+}
+
+// profile is the one that a pod gets in a namespace.
+func profile(t *testing.T, pod json.RawMessage, namespace map[string]string) string {
+	t.Helper()
+	read, err := inject.Read(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return read.Profile(settings, namespace)
 }

@@ -96,12 +96,16 @@ func (r *renderer) inject(pod workload.Object, namespace string) (inject.Result,
 	if err != nil {
 		return inject.Result{}, err
 	}
-	request := inject.Request{Pod: text, Operation: "CREATE", Namespace: r.elsewhere}
+	read, err := inject.Read(text)
+	if err != nil {
+		return inject.Result{}, err
+	}
+	request := inject.Request{Operation: "CREATE", Namespace: r.elsewhere}
 	if known, found := r.namespaces[namespace]; found {
 		request.Namespace = known
 	}
-	request.Profile = r.configMaps[namespace+"/"+inject.Profile(r.settings, request)]
-	return inject.Inject(r.settings, request)
+	request.Profile = r.configMaps[namespace+"/"+read.Profile(r.settings, request.Namespace)]
+	return read.Inject(r.settings, request)
 }
 
 func (r *renderer) find(o workload.Object, text string, denied bool) {
