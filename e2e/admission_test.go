@@ -86,9 +86,8 @@ func TestADryRunInjectsAndLeavesNothing(t *testing.T) {
 
 func TestPodsOfAllShapesReadTheirSecrets(t *testing.T) {
 	t.Parallel()
-	p := installed(t)
-	ns := newNamespace(t)
-	project, value := p.reader(t, ns)
+	s := newScene(t)
+	ns, project, value := s.namespace, s.project.Slug, s.value
 	var names []string
 	for _, edits := range [][]edit{
 		{named("bare")},
@@ -137,9 +136,8 @@ func TestTheTokenOfAServiceAccountIsNotTheAgents(t *testing.T) {
 
 func TestACopyOfAnInjectedPodIsInjectedOnce(t *testing.T) {
 	t.Parallel()
-	p := installed(t)
-	ns := newNamespace(t)
-	project, value := p.reader(t, ns)
+	s := newScene(t)
+	ns, project, value := s.namespace, s.project.Slug, s.value
 	ns.create(t, asking(project))
 	ns.expectFingerprint(t, "app", value)
 	copied := ns.get(t, "pod/app")
@@ -160,9 +158,8 @@ func apartFrom(field string) cmp.Option {
 
 func TestARunningPodIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	p := installed(t)
-	ns := newNamespace(t)
-	project, _ := p.reader(t, ns)
+	s := newScene(t)
+	ns, project := s.namespace, s.project.Slug
 	ns.create(t, asking(project, staying()))
 	ns.wait(t, "pod/app", "condition=Ready")
 	before := ns.get(t, "pod/app")
@@ -248,9 +245,8 @@ func TestAClassicSidecarFollowsChanges(t *testing.T) {
 // A sidecar of the classic kind would never let it complete.
 func TestAJobThatAsksForASidecarGetsItsSecretsOnceAndCompletes(t *testing.T) {
 	t.Parallel()
-	p := installed(t)
-	ns := newNamespace(t)
-	project, value := p.reader(t, ns)
+	s := newScene(t)
+	ns, project, value := s.namespace, s.project.Slug, s.value
 	pod := asking(project, annotated("inject", "sidecar"))
 	delete(pod["metadata"].(object), "name")
 	job := object{"apiVersion": "batch/v1", "kind": "Job", "metadata": object{"name": "job"}, "spec": object{

@@ -98,7 +98,6 @@ func TestAKilledAgentComesBackWithoutTheServerAndNoReaderSeesAGap(t *testing.T) 
 		s.wait(t, "pod/"+pod, "jsonpath={"+agentOf+".restartCount}=1")
 		s.wait(t, "pod/"+pod, "jsonpath={"+agentOf+".started}=true")
 		s.wait(t, "pod/"+pod, "condition=Ready")
-		t.Log(s.field(t, pod, ".status.conditions"), s.field(t, pod, agentOf))
 		ended := agentOf + ".lastState.terminated"
 		if got := s.field(t, pod, ended+".reason") + " " + s.field(t, pod, ended+".exitCode"); got != test.why {
 			t.Errorf("%s: the agent ended by %s, want %s", pod, got, test.why)

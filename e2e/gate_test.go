@@ -41,7 +41,6 @@ func newNamedGate(t *testing.T, p *product, ns namespace, name string) *gate {
 	}
 	g := &gate{url: fmt.Sprintf("http://%s.%s.svc", name, ns.name), over: make(chan struct{})}
 	through := httputil.NewSingleHostReverseProxy(target)
-	through.ErrorLog = nil
 	listener, err := net.Listen("tcp", ":0")
 	if err != nil {
 		t.Fatal(err)

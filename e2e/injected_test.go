@@ -13,16 +13,6 @@ import (
 
 const prefix = "kms.hanzo.ai/"
 
-// reader is what a pod needs to read DB_URL: a project with a value, and a
-// Secret in the namespace to log in with.
-func (p *product) reader(t *testing.T, ns namespace) (project, value string) {
-	t.Helper()
-	made, value := p.project(t), plant()
-	p.put(t, made, "/", map[string]string{"DB_URL": value})
-	ns.credentials(t, "web-kms-auth", p.identity(t, made))
-	return made.Slug, value
-}
-
 // asking is a pod that prints the fingerprint of its secret, and ends. It has
 // no volumes and no mounts; edits make it another.
 func asking(project string, edits ...func(metadata, spec object)) object {

@@ -32,9 +32,8 @@ type figure struct {
 // They depend on the machine, so none is held to its aim here: that no pod
 // fails, and none is naked, is.
 func TestAHundredPodsAtOnceStartAndTheFiguresAreKept(t *testing.T) {
-	p := installed(t)
-	ns := newNamespace(t)
-	project, value := p.reader(t, ns)
+	s := newScene(t)
+	ns, project, value := s.namespace, s.project.Slug, s.value
 	ns.create(t, asking(project, named("rests"), staying()))
 	ns.wait(t, "pod/rests", "condition=Ready")
 	var figures []figure
